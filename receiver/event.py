@@ -1,0 +1,198 @@
+"""Delivery and Event: what came over the wire, and the fact it tells; their ids and keys are methods, each with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal
+
+import orjson
+
+from receiver.errors import BadFraming
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+"""Crockford's base 32: no letter is taken for another, and it sorts as its number does."""
+
+Origin = Literal["live", "catchup", "poll", "handler"]
+
+
+def now_ms() -> int:
+    """The wall clock in milliseconds since 1970, the unit of every time in the ledger."""
+    return time.time_ns() // 1_000_000
+
+
+def new_id(at: int | None = None) -> str:
+    """A new id of 20 letters and digits that sorts by time: 48 bits of milliseconds and 52 of chance."""
+    number = ((at if at is not None else now_ms()) << 52) | int.from_bytes(os.urandom(7), "big") >> 4
+    letters = []
+    for _ in range(20):
+        number, index = divmod(number, 32)
+        letters.append(ALPHABET[index])
+    return "".join(reversed(letters))
+
+
+def moment(ms: int) -> datetime:
+    """A time of the ledger as an aware datetime."""
+    return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One HTTP request as it came. Header names are lower case; query and body are the raw bytes."""
+
+    id: str
+    source: str
+    method: str
+    path: str
+    query: bytes
+    headers: Sequence[tuple[str, str]]
+    body: bytes
+    received: int
+    remote: str = ""
+
+    @classmethod
+    def arrive(
+        cls,
+        source: str,
+        body: bytes = b"",
+        *,
+        method: str = "POST",
+        query: bytes = b"",
+        headers: Sequence[tuple[str, str]] | Mapping[str, str] = (),
+        received: int | None = None,
+        remote: str = "",
+    ) -> Delivery:
+        """A delivery as the door sees it, with a new id."""
+        at = received if received is not None else now_ms()
+        pairs = headers.items() if hasattr(headers, "items") else headers
+        lowered = tuple((name.lower(), value) for name, value in pairs)
+        return cls(new_id(at), source, method.upper(), f"/in/{source}", query, lowered, body, at, remote)
+
+    def header(self, name: str) -> str | None:
+        """The header's value, or None. A header that comes twice is refused: two readers might each take another one."""
+        found = [value for key, value in self.headers if key == name]
+        if len(found) > 1:
+            raise BadFraming(f"the header {name} came {len(found)} times; send it once")
+        return found[0] if found else None
+
+    def digest(self) -> str:
+        """What the bytes say, for sources whose facts have no identity of their own."""
+        seen = hashlib.sha256(self.method.encode() + b"\0" + self.query + b"\0" + self.body)
+        return seen.hexdigest()[:40]
+
+
+@dataclass(slots=True, kw_only=True)
+class Event:
+    """One fact: what happened to what, where and when.
+
+    `data` is what the delivery said, as Zoho said it; `previous` the state before, where the product gives it;
+    `changed` the names of the changed fields, or None where nobody knows. `record` is the record as it is now, read for
+    handlers that ask for it with `record=True`.
+    """
+
+    id: str
+    type: str
+    source: str
+    data: Any
+    received: int
+    organisation: str = ""
+    record_id: str = ""
+    occurred: int | None = None
+    native: str = ""
+    changed: frozenset[str] | None = None
+    previous: Any = None
+    origin: Origin = "live"
+    cause: str = ""
+    delivery: str = ""
+    connection: str = ""
+    verified_by: str = ""
+    identity: str = ""
+    seq: int = 0
+    record: Any = None
+    tries: int = 0
+    idempotency_key: str = ""
+    failed: Exception | None = field(default=None, repr=False)
+
+    @property
+    def product(self) -> str:
+        """The first part of the type: `crm`, `books`, `desk`, ..."""
+        return self.type.split(".", 1)[0]
+
+    @property
+    def resource(self) -> str:
+        """The middle of the type: the module or thing, as Zoho spells it."""
+        parts = self.type.split(".")
+        return ".".join(parts[1:-1]) if len(parts) > 2 else parts[-1]
+
+    @property
+    def verb(self) -> str:
+        """The last part of the type: what happened."""
+        return self.type.rsplit(".", 1)[-1]
+
+    @property
+    def occurred_at(self) -> datetime | None:
+        """When it happened by Zoho's own clock, in UTC; None where the product does not say."""
+        return None if self.occurred is None else moment(self.occurred)
+
+    @property
+    def received_at(self) -> datetime:
+        """When it came in at our door, in UTC."""
+        return moment(self.received)
+
+    def record_key(self) -> str:
+        """What it is about, the key of the index by record and of `order="record"`; empty where it is about no record."""
+        return f"{self.product}.{self.resource}:{self.record_id}" if self.record_id else ""
+
+    def dedupe_key(self) -> str:
+        """The mark that a redelivery of the same fact finds: the identity the source found in it, hashed to one length."""
+        if not self.identity:
+            return ""
+        return hashlib.sha256(f"{self.source}\0{self.identity}".encode()).hexdigest()[:32]
+
+    def job_key(self, handler: str, generation: int = 0) -> str:
+        """The idempotency key of this event for one handler: the same over all tries, new with every rerun."""
+        return hashlib.sha256(f"{self.id}|{handler}|{generation}".encode()).hexdigest()[:32]
+
+    def pack(self) -> tuple[bytes, bytes]:
+        """(what it is, what it says) as the ledger keeps them; empty fields are left out."""
+        kept = {
+            "type": self.type,
+            "source": self.source,
+            "received": self.received,
+            "organisation": self.organisation,
+            "record_id": self.record_id,
+            "occurred": self.occurred,
+            "native": self.native,
+            "changed": None if self.changed is None else sorted(self.changed),
+            "origin": "" if self.origin == "live" else self.origin,
+            "cause": self.cause,
+            "delivery": self.delivery,
+            "connection": self.connection,
+            "verified_by": self.verified_by,
+        }
+        meta = {key: value for key, value in kept.items() if value not in (None, "")}
+        body = (
+            {"data": self.data} if self.previous is None else {"data": self.data, "previous": self.previous}
+        )
+        return orjson.dumps(meta), orjson.dumps(body)
+
+    @classmethod
+    def unpack(cls, event_id: str, meta: bytes, body: bytes, seq: int = 0) -> Event:
+        """The event that `pack` packed."""
+        fields = orjson.loads(meta)
+        changed = fields.pop("changed", None)
+        said = orjson.loads(body)
+        return cls(
+            id=event_id,
+            seq=seq,
+            data=said["data"],
+            previous=said.get("previous"),
+            changed=None if changed is None else frozenset(changed),
+            **fields,
+        )

@@ -1,0 +1,103 @@
+"""Group commit: deliveries that arrive while a write is under way share the next one, and with it one fsync."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError, ResponseError
+
+from receiver import logs
+from receiver.errors import LedgerUnavailable
+from receiver.ledger.accept import aaccept
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from receiver.ledger.accept import Answer, Record
+
+log = logs.get("committer")
+MOST, LARGEST = 128, 4 * 2**20
+WAITING = 10_000
+"""How many records may wait for a write: beyond it the door says 503 rather than grow without bound."""
+
+
+class Committer:
+    """Writes records into the ledger, in batches of at most 128 or 4 MiB."""
+
+    def __init__(self, redis: Redis, *, again: float, cap: int, deadline: float) -> None:
+        self._redis = redis
+        self._again, self._cap, self._deadline = again, cap, deadline
+        self._waiting: deque[tuple[Record, asyncio.Future[Answer] | None]] = deque()
+        self._writer: asyncio.Task[None] | None = None
+
+    async def commit(self, record: Record) -> Answer:
+        """Keep a record and say what became of it; raises LedgerUnavailable where it could not be kept."""
+        if len(self._waiting) >= WAITING:
+            raise LedgerUnavailable("too many deliveries wait for Redis")
+        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._put(record, future)
+        return await future
+
+    def note(self, record: Record) -> None:
+        """Keep a record if it can be had; nobody waits for it."""
+        if len(self._waiting) < WAITING // 10:
+            self._put(record, None)
+
+    def _put(self, record: Record, future: asyncio.Future[Answer] | None) -> None:
+        self._waiting.append((record, future))
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                await self._write_batch(self._batch())
+        finally:
+            self._writer = None
+
+    def _batch(self) -> list[tuple[Record, asyncio.Future[Answer] | None]]:
+        batch = [self._waiting.popleft()]
+        size = len(batch[0][0].delivery.body)
+        while self._waiting and len(batch) < MOST:
+            size += len(self._waiting[0][0].delivery.body)
+            if size > LARGEST:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _write_batch(self, batch: list[tuple[Record, asyncio.Future[Answer] | None]]) -> None:
+        records = [record for record, _ in batch]
+        try:
+            async with asyncio.timeout(self._deadline):
+                answers = await aaccept(self._redis, records, again=self._again, cap=self._cap)
+        except ResponseError as error:
+            if len(batch) > 1:  # one bad record must not fail the others
+                for each in batch:
+                    await self._write_batch([each])
+                return
+            self._fail(batch, error)
+        except (RedisError, OSError, TimeoutError) as error:
+            self._fail(batch, error)
+        except BaseException as error:
+            self._fail(batch, error)
+            raise
+        else:
+            for (_, future), answer in zip(batch, answers, strict=True):
+                if future is not None and not future.done():
+                    future.set_result(answer)
+
+    def _fail(self, batch: list[tuple[Record, asyncio.Future[Answer] | None]], error: BaseException) -> None:
+        log.error("ledger.unavailable", deliveries=len(batch), error=f"{type(error).__name__}: {error}")
+        for _, future in batch:
+            if future is not None and not future.done():
+                future.set_exception(
+                    LedgerUnavailable(f"Redis did not keep the delivery: {type(error).__name__}")
+                )
+
+    async def close(self) -> None:
+        """Write what waits, then let go of the connection."""
+        if self._writer is not None:
+            await asyncio.wait({self._writer}, timeout=self._deadline * 2)
+        await self._redis.aclose()

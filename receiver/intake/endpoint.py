@@ -1,0 +1,205 @@
+"""`/in/{source}`: read within limits, answer handshakes, verify, parse, accept, answer."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from starlette.responses import Response
+
+from receiver import logs, metrics
+from receiver.errors import (
+    BadFraming,
+    DeliveryError,
+    LedgerUnavailable,
+    Malformed,
+    TooLarge,
+    Unauthenticated,
+    UnknownSource,
+    UnsupportedEncoding,
+)
+from receiver.event import Delivery
+from receiver.ledger.accept import Record
+from receiver.sources import looks_like
+from receiver.sources.source import Parsed, Verified
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from receiver.intake.committer import Committer
+    from receiver.intake.keyring import Keyring, Lock
+    from receiver.ledger.accept import Answer
+
+log = logs.get("delivery")
+
+
+class MethodNotAllowed(DeliveryError):
+    """The product never uses this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class Door:
+    """The endpoint of every source."""
+
+    def __init__(self, keyring: Keyring, committer: Committer, *, header_limit: int) -> None:
+        self._keyring = keyring
+        self._committer = committer
+        self._header_limit = header_limit
+
+    async def receive(self, request: Request) -> Response:
+        """Answer one request: 200 once it is durable, else one clear JSON body."""
+        started = time.perf_counter()
+        name = request.path_params["source"]
+        delivery: Delivery | None = None
+        try:
+            lock = self._lock(name)
+            self._check_head(request, lock)
+            delivery = await self._read(request, name, lock)
+            answer = await self._take(delivery, lock)
+        except DeliveryError as error:
+            return self._refuse(name, delivery, error, started)
+        except LedgerUnavailable as error:
+            metrics.DELIVERIES.labels(_known(self, name), "unavailable").inc()
+            log.error("delivery", source=name, verdict="unavailable", reason=str(error))  # noqa: TRY400
+            body = {"error": "unavailable", "message": "the delivery could not be kept; send it again"}
+            return _json(503, body, {"retry-after": "5"})
+        metrics.DELIVERIES.labels(name, answer["verdict"]).inc()
+        log.info(
+            "delivery", source=name, delivery=delivery.id, size=len(delivery.body), ms=_ms(started), **answer
+        )
+        return _json(200, answer)
+
+    def _lock(self, name: str) -> Lock:
+        lock = self._keyring.locks.get(name)
+        if lock is None:
+            raise UnknownSource(
+                f"there is no source {name[:80]!r}; the URL is /in/ and a name from [sources] of zohook.toml"
+            )
+        return lock
+
+    def _check_head(self, request: Request, lock: Lock) -> None:
+        headers = request.headers
+        if sum(len(key) + len(value) for key, value in headers.raw) > self._header_limit:
+            raise TooLarge(f"the headers are over {self._header_limit} bytes")
+        if headers.get("content-encoding", "identity").lower() != "identity":
+            raise UnsupportedEncoding("send the body without Content-Encoding; no Zoho product compresses")
+        lengths = headers.getlist("content-length")
+        if len(lengths) > 1 or (lengths and "transfer-encoding" in headers):
+            raise BadFraming("Content-Length and Transfer-Encoding contradict each other")
+        if lengths and lengths[0].isdecimal() and int(lengths[0]) > lock.body_limit:
+            raise TooLarge(f"the body is over {lock.body_limit} bytes")
+
+    async def _read(self, request: Request, name: str, lock: Lock) -> Delivery:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > lock.body_limit:
+                raise TooLarge(f"the body is over {lock.body_limit} bytes")
+        return Delivery.arrive(
+            name,
+            bytes(body),
+            method=request.method,
+            query=request.scope["query_string"],
+            headers=[(key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers.raw],
+            remote=request.client.host if request.client else "",
+        )
+
+    async def _take(self, delivery: Delivery, lock: Lock) -> dict[str, Any]:
+        if lock.source.handshake(delivery, lock.way):
+            return {"verdict": "handshake"}
+        if delivery.method not in lock.source.methods:
+            raise MethodNotAllowed(f"{lock.way.product} never uses {delivery.method}")
+        verified = await self._verify(delivery, lock)
+        if verified is None:
+            await self._committer.commit(
+                Record(delivery, "unverified", "the public keys of Desk could not be fetched")
+            )
+            return {"verdict": "unverified"}
+        hidden = frozenset({lock.way.secret_header})
+        try:
+            parsed = lock.source.parse(delivery, lock.way, verified)
+        except Malformed as error:
+            parsed = Parsed(bad=[str(error)])
+        if parsed.bad:
+            # The good elements are taken all the same; the delivery is kept whole beside the reasons.
+            log.warning(
+                "delivery.malformed", source=delivery.source, delivery=delivery.id, reasons=parsed.bad[:5]
+            )
+        if not parsed.events:
+            reason = "; ".join(parsed.bad) or "it tells no event"
+            await self._committer.commit(Record(delivery, "quarantined", reason, secret_headers=hidden))
+            return {"verdict": "quarantined", "reason": reason}
+        window = lock.source.window(lock.way)
+        record = Record(
+            delivery,
+            "accepted",
+            "; ".join(parsed.bad),
+            parsed.events,
+            window,
+            verified.by,
+            verified.secret,
+            hidden,
+        )
+        return _said(await self._committer.commit(record), parsed, verified)
+
+    async def _verify(self, delivery: Delivery, lock: Lock) -> Verified | None:
+        """How it proved itself; None where no key is at hand and none can be had."""
+        try:
+            return lock.source.verify(delivery, lock.way, lock.keys)
+        except Unauthenticated:
+            if not lock.jwks_url:
+                raise
+        # The key may be newer than ours. Fetched at most once a minute, and never from an address in the token.
+        had = dict(lock.keys.jwks)
+        if not await self._keyring.refresh(lock) and not had:
+            return None
+        return lock.source.verify(delivery, lock.way, lock.keys)
+
+    def _refuse(self, name: str, delivery: Delivery | None, error: DeliveryError, started: float) -> Response:
+        reason = str(error)
+        if delivery is not None and isinstance(error, Unauthenticated):
+            other = looks_like(delivery)
+            product = self._keyring.locks[name].way.product
+            if other and not product.startswith(other):
+                reason += f"; this looks like Zoho {other.capitalize()}, the source {name!r} is {product!r}"
+        if delivery is not None:
+            hidden = frozenset({self._keyring.locks[name].way.secret_header})
+            self._committer.note(Record(delivery, "rejected", reason, secret_headers=hidden))
+        metrics.DELIVERIES.labels(_known(self, name), "rejected").inc()
+        log.warning(
+            "delivery", source=name[:80], delivery=delivery.id if delivery else None, verdict="rejected", status=error.status,
+            error=error.code, reason=reason, ms=_ms(started),
+        )  # fmt: skip
+        return _json(error.status, {"error": error.code, "message": reason})
+
+    def known(self, name: str) -> bool:
+        """Whether there is a source of that name."""
+        return name in self._keyring.locks
+
+
+def _known(door: Door, name: str) -> str:
+    return (
+        name if door.known(name) else "unknown"
+    )  # a label of the caller's own would let him fill our memory
+
+
+def _said(answer: Answer, parsed: Parsed, verified: Verified) -> dict[str, Any]:
+    said: dict[str, Any] = {"verdict": "accepted" if answer.new else "duplicate", "events": list(answer.new)}
+    if answer.duplicates:
+        said["same_as"] = [first for _, first in answer.duplicates]
+    if parsed.bad:
+        said["bad"] = len(parsed.bad)
+    if verified.secret:
+        said["secret"] = verified.secret
+    return said
+
+
+def _ms(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)
+
+
+def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(body), status, {"content-type": "application/json", **(headers or {})})

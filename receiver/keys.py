@@ -1,0 +1,280 @@
+"""Every Redis key, one function each, with its lifetime. The Lua scripts get the same functions (`lua_prelude`).
+
+Short names, because each of these keys is kept a million times. No id in a key comes from outside as it stands: ids are ours,
+and what Zoho or a user says (record ids, handler ids) may hold any character but is never parsed back out of a key.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+RQ = "rq"
+"""RQ's own prefix; the test of the slips compares it with RQ's."""
+
+
+def delivery(delivery_id: str) -> str:
+    """Hash `meta`, `body` of one delivery. Lives as long as its events; a rejected one for the retention's days."""
+    return f"zh:d:{delivery_id}"
+
+
+def deliveries(verdict: str) -> str:
+    """Sorted set of the deliveries with a verdict other than accepted, by time received. Retention trims it."""
+    return f"zh:ds:{verdict}"
+
+
+def event(event_id: str) -> str:
+    """Hash of one event: `meta`, `data`, `seq`, `state`, `run`, ... Kept for the retention's days."""
+    return f"zh:e:{event_id}"
+
+
+def events() -> str:
+    """Sorted set of all events by time received. Retention trims it."""
+    return "zh:es"
+
+
+def events_of_type(event_type: str) -> str:
+    """Sorted set of the events of one type by time received. Retention trims it."""
+    return f"zh:es:t:{event_type}"
+
+
+def events_of_source(source: str) -> str:
+    """Sorted set of the events of one source by time received. Retention trims it."""
+    return f"zh:es:s:{source}"
+
+
+def events_of_record(record: str) -> str:
+    """Sorted set of the events of one record by ledger sequence, which is the order they were accepted in."""
+    return f"zh:es:r:{record}"
+
+
+def events_in_state(state: str) -> str:
+    """Sorted set of events that are `unmatched` or `dead`, by time received. Retention trims it."""
+    return f"zh:es:x:{state}"
+
+
+def types() -> str:
+    """Set of the event types ever seen, for the dashboard's filter. Small; kept."""
+    return "zh:types"
+
+
+def mark(dedupe: str) -> str:
+    """String: the event that a fact became. 7 days for native identities, 60 seconds where only bytes can be compared."""
+    return f"zh:m:{dedupe}"
+
+
+def sequence() -> str:
+    """Counter: the ledger's sequence, one per event. Kept: a gap in it after a failover is a loss."""
+    return "zh:seq"
+
+
+def job(job_id: str) -> str:
+    """Hash of one job (`EVENT:HANDLER`): `state`, `run`, `tries`, ... Lives as long as its event."""
+    return f"zh:j:{job_id}"
+
+
+def jobs_of(event_id: str) -> str:
+    """Set of the handlers that have a job of this event. Lives as long as the event."""
+    return f"zh:js:{event_id}"
+
+
+def jobs_in_state(state: str) -> str:
+    """Sorted set of the jobs in a state other than done, by the time they came into it."""
+    return f"zh:js:x:{state}"
+
+
+def jobs_of_handler(handler: str, state: str) -> str:
+    """Sorted set of the jobs of one handler in a state other than done, by the time they came into it."""
+    return f"zh:js:h:{handler}:{state}"
+
+
+def attempts(job_id: str) -> str:
+    """List of the attempts of one job, oldest first, JSON. Lives as long as the job."""
+    return f"zh:a:{job_id}"
+
+
+def due() -> str:
+    """Sorted set `e:EVENT` and `j:JOB` by when they must be looked at: their due time, or the end of their lease."""
+    return "zh:due"
+
+
+def parked(reason: str) -> str:
+    """Set of the due members that cannot run until what the reason names ends."""
+    return f"zh:parked:{reason}"
+
+
+def parked_reasons() -> str:
+    """Set of the reasons for which anything is parked."""
+    return "zh:parked"
+
+
+def counts() -> str:
+    """Hash of the totals since the ledger began."""
+    return "zh:n"
+
+
+def counts_in(minute: int | str) -> str:
+    """Hash of the counts within one minute (minutes since 1970). Two days."""
+    return f"zh:n:{minute}"
+
+
+def latencies() -> str:
+    """List of the last 1,000 times from webhook in to handler done, in milliseconds."""
+    return "zh:ms"
+
+
+def recent_jobs() -> str:
+    """List of the last 200 finished jobs, newest first, for the live page and the demo's table."""
+    return "zh:recent"
+
+
+def rejects(source: str, minute: int | str) -> str:
+    """Counter of the rejected deliveries kept of one source in one minute. Two minutes."""
+    return f"zh:rj:{source}:{minute}"
+
+
+def wake() -> str:
+    """List that idle workers block on. It carries nothing: losing it costs a second."""
+    return "zh:wake"
+
+
+def sweep() -> str:
+    """String: the process that sweeps. A lease of a few ticks."""
+    return "zh:sweep"
+
+
+def redis_run() -> str:
+    """String: the Redis run id and epoch that the sweep saw last."""
+    return "zh:redis"
+
+
+def catalogue(digest: str) -> str:
+    """String: the handlers of the workers that run one version of them, JSON. 90 seconds, renewed while one lives."""
+    return f"zh:cat:{digest}"
+
+
+def catalogues() -> str:
+    """Sorted set of digests by time published: the newest living one routes. Dead ones are dropped when they are met."""
+    return "zh:cats"
+
+
+def clock() -> str:
+    """String: the process that is the clock. A lease of a few ticks."""
+    return "zh:clock"
+
+
+def token(connection: str) -> str:
+    """Hash of a connection's token row: encrypted tokens, expiry, generation, state. Kept."""
+    return f"zh:t:{connection}"
+
+
+def token_lock(connection: str) -> str:
+    """String: who refreshes, a fencing value. Lease longer than the token call's time-out."""
+    return f"zh:t:{connection}:lock"
+
+
+def token_refreshes(connection: str) -> str:
+    """Sorted set of the recent token calls by time, for the budget of 8 in 10 minutes. Ten minutes."""
+    return f"zh:t:{connection}:calls"
+
+
+def token_history(connection: str) -> str:
+    """List of the last refreshes (when, by whom, outcome), JSON, no token in it. Bounded to 200."""
+    return f"zh:t:{connection}:log"
+
+
+def consent_state(state: str) -> str:
+    """String: a consent under way, one use. Ten minutes."""
+    return f"zh:consent:{state}"
+
+
+def channel(name: str) -> str:
+    """Hash of a CRM notification channel: id, generation, end. Kept while configured."""
+    return f"zh:ch:{name}"
+
+
+def channels() -> str:
+    """Set of the names of channels that were ever made. Kept."""
+    return "zh:chs"
+
+
+def session(token: str) -> str:
+    """String: a dashboard session's role and CSRF token. Twelve hours."""
+    return f"zh:web:{token}"
+
+
+def write(record: str) -> str:
+    """Hash of the recent writes of ours to one record, for telling echoes. 60 seconds."""
+    return f"zh:w:{record}"
+
+
+def rq_queues() -> str:
+    """RQ's set of queues."""
+    return f"{RQ}:queues"
+
+
+def rq_queue(name: str) -> str:
+    """RQ's list of one queue."""
+    return f"{RQ}:queue:{name}"
+
+
+def rq_wip(name: str) -> str:
+    """RQ's registry of the slips that a worker has started of one queue."""
+    return f"{RQ}:wip:{name}"
+
+
+def rq_execution(rq_id: str, execution: str) -> str:
+    """RQ's hash of one execution of a slip. Its worker's heartbeat."""
+    return f"{RQ}:execution:{rq_id}:{execution}"
+
+
+def rq_executions(rq_id: str) -> str:
+    """RQ's sorted set of the executions of one slip."""
+    return f"{RQ}:executions:{rq_id}"
+
+
+def rq_worker(name: str) -> str:
+    """RQ's hash of one worker."""
+    return f"{RQ}:worker:{name}"
+
+
+def rq_worker_executions(name: str) -> str:
+    """RQ's set of what one worker executes."""
+    return f"{RQ}:worker:{name}:executions"
+
+
+def rq_job(rq_id: str) -> str:
+    """RQ's hash of one slip. A day."""
+    return f"{RQ}:job:{rq_id}"
+
+
+def _all() -> dict[str, Callable[..., str]]:
+    return {
+        name: found
+        for name, found in globals().items()
+        if inspect.isfunction(found) and not name.startswith("_") and name not in {"lua_prelude", "patterns"}
+    }
+
+
+def lua_prelude() -> str:
+    """The same functions in Lua, as `K.event(id)`, so that a key is spelled in one place only."""
+    lines = ["local K = {}"]
+    for name, function in _all().items():
+        parameters = list(inspect.signature(function).parameters)
+        pieces = function(*(f"\0{parameter}\0" for parameter in parameters)).split("\0")
+        body = " .. ".join(
+            piece if index % 2 else f"'{piece}'" for index, piece in enumerate(pieces) if piece
+        )
+        lines.append(f"K.{name} = function({', '.join(parameters)}) return {body} end")
+    return "\n".join(lines) + "\n"
+
+
+def patterns() -> dict[str, str]:
+    """Function name -> a glob of its keys, for the test that holds a used Redis against this file."""
+    return {
+        name: function(*("*" for _ in inspect.signature(function).parameters))
+        for name, function in _all().items()
+    }

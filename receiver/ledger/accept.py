@@ -1,0 +1,119 @@
+"""Writing deliveries and their events: what the door, the spool and a re-verification all go through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import orjson
+
+from receiver.ledger.pack import pack
+from receiver.ledger.script import Argument, acall, call, iso
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis import Redis
+    from redis.asyncio import Redis as AsyncRedis
+
+    from receiver.event import Delivery, Event
+
+Verdict = Literal["accepted", "rejected", "quarantined", "unverified"]
+QUEUE, RECOVERED, REPLAY = "zohook", "zohook_recovered", "zohook_replay"
+KEPT = 5_000
+"""How many deliveries of each verdict but accepted are kept."""
+SECRET_HEADERS = frozenset(
+    {"authorization", "cookie", "proxy-authorization", "x-hook-secret", "x-webhook-token", "x-zdesk-jwt"}
+)
+
+
+@dataclass(slots=True)
+class Record:
+    """One delivery as it is to be kept, with the events that it tells and how long each one's mark lives (seconds)."""
+
+    delivery: Delivery
+    verdict: Verdict
+    reason: str = ""
+    events: Sequence[Event] = ()
+    window: float = 0
+    verified_by: str = ""
+    secret: int = 0
+    secret_headers: frozenset[str] = field(default=frozenset())
+
+    def meta(self) -> bytes:
+        """What is kept beside the body; headers that are secrets are masked, for whoever reads the page."""
+        hidden = SECRET_HEADERS | self.secret_headers
+        delivery = self.delivery
+        return orjson.dumps(
+            {
+                "source": delivery.source,
+                "method": delivery.method,
+                "path": delivery.path,
+                "query": delivery.query.decode("latin-1"),
+                "headers": [[name, "***" if name in hidden else value] for name, value in delivery.headers],
+                "received": delivery.received,
+                "remote": delivery.remote,
+                "size": len(delivery.body),
+                "reason": self.reason,
+                "verified_by": self.verified_by,
+                "secret": self.secret,
+                "events": [event.id for event in self.events],
+            }
+        )
+
+    def args(self, cap: int) -> list[Argument]:
+        """The record as the arguments of `accept.lua`."""
+        delivery = self.delivery
+        head: list[Argument] = [delivery.id, delivery.source, self.verdict, self.meta(), pack(delivery.body)]
+        found: list[Argument] = [*head, delivery.received, cap, KEPT, len(self.events)]
+        window = int(self.window * 1000)
+        for event in self.events:
+            meta, data = event.pack()
+            mark = event.dedupe_key() if window else ""
+            found += [event.id, event.type, mark, window, meta, pack(data), event.record_key()]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What became of one record: its new events, those that are duplicates (with the id of the first), and whether it was kept."""
+
+    new: tuple[str, ...]
+    duplicates: tuple[tuple[str, str], ...]
+    kept: bool = True
+
+
+def _arguments(records: Sequence[Record], again: float, cap: int) -> list[Argument]:
+    args: list[Argument] = [iso(), int(again * 1000), QUEUE, len(records)]
+    for record in records:
+        args += record.args(cap)
+    return args
+
+
+def _answers(records: Sequence[Record], found: Sequence[bytes]) -> list[Answer]:
+    answers, at = [], 0
+    for record in records:
+        if not record.events:
+            answers.append(Answer((), (), kept=found[at] == b"kept"))
+            at += 1
+            continue
+        new, duplicates = [], []
+        for event in record.events:
+            word = found[at].decode()
+            at += 1
+            if word in {"new", "same"}:
+                new.append(event.id)
+            else:
+                duplicates.append((event.id, word))
+        answers.append(Answer(tuple(new), tuple(duplicates)))
+    return answers
+
+
+async def aaccept(redis: AsyncRedis, records: Sequence[Record], *, again: float, cap: int) -> list[Answer]:
+    """Keep records, all or none, and say what became of each. `again`: seconds until a slip is looked for."""
+    return _answers(records, await acall(redis, "accept", *_arguments(records, again, cap)))
+
+
+def accept(redis: Redis, records: Sequence[Record], *, again: float = 30, cap: int = 10) -> list[Answer]:
+    """`aaccept` for whoever is not the door."""
+    return _answers(records, call(redis, "accept", *_arguments(records, again, cap)))

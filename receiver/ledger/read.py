@@ -1,0 +1,292 @@
+"""The read model: what pages, commands and the demo ask the ledger. Nothing here writes; every answer is bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+
+from receiver import keys
+from receiver.event import Event, now_ms
+from receiver.ledger.pack import unpack
+from receiver.ledger.runs import job_id, split_job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from redis import Redis
+
+COUNTED = (
+    "deliveries", "accepted", "duplicates", "rejected", "quarantined", "unverified", "routed", "unmatched", "done", "skipped",
+    "dead", "held", "retried", "lost", "replayed", "zoho_calls", "token_refreshes", "token_calls",
+)  # fmt: skip
+OPEN = ("due", "running", "held")
+STATES = ("due", "running", "held", "skipped", "dead")
+
+
+@dataclass(frozen=True, slots=True)
+class JobRow:
+    """One job as pages show it; times in milliseconds, 0 where there is none."""
+
+    id: str
+    event: str
+    handler: str
+    state: str
+    run: int = 0
+    tries: int = 0
+    due: int = 0
+    made: int = 0
+    ended: int = 0
+    reason: str = ""
+    worker: str = ""
+    deaths: int = 0
+    generation: int = 0
+    lane: str = ""
+    attempts: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event as lists show it: the event, how far it is, and its jobs' states by handler."""
+
+    event: Event
+    state: str
+    open: int = 0
+    jobs: tuple[JobRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow:
+    """One delivery: its verdict and reason; the body only where it was asked for."""
+
+    id: str
+    verdict: str
+    meta: dict[str, Any] = field(default_factory=dict)
+    body: bytes | None = None
+    same: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Rows, newest first, and the cursor of the next page ("" at the end)."""
+
+    rows: tuple[EventRow, ...]
+    cursor: str = ""
+
+
+def totals(redis: Redis) -> dict[str, int]:
+    """The counts since the ledger began, each of COUNTED; per source and handler ones are left out."""
+    found = cast("dict[bytes, bytes]", redis.hgetall(keys.counts()))
+    return {name: int(found.get(name.encode(), 0)) for name in COUNTED}
+
+
+def counted(redis: Redis) -> dict[str, int]:
+    """Every count, with those by handler (`done:module.function`) and source (`rejected:books`)."""
+    found = cast("dict[bytes, bytes]", redis.hgetall(keys.counts()))
+    return {name.decode(): int(value) for name, value in found.items()}
+
+
+def per_minute(redis: Redis, minutes: int = 60) -> list[dict[str, int]]:
+    """The counts of each of the last minutes, oldest first; a minute without anything is empty."""
+    last = now_ms() // 60_000
+    pipe = redis.pipeline(transaction=False)
+    for minute in range(last - minutes + 1, last + 1):
+        pipe.hgetall(keys.counts_in(minute))
+    return [{name.decode(): int(value) for name, value in found.items()} for found in pipe.execute()]
+
+
+def states(redis: Redis) -> dict[str, int]:
+    """How many jobs are in each state but done, how many events wait to be routed, and how many work items are due or leased."""
+    pipe = redis.pipeline(transaction=False)
+    for state in STATES:
+        pipe.zcard(keys.jobs_in_state(state))
+    pipe.zcard(keys.due())
+    pipe.zcard(keys.events())
+    pipe.zcard(keys.events_in_state("dead"))
+    found = pipe.execute()
+    return dict(zip((*STATES, "open", "events", "dead_events"), found, strict=True))
+
+
+def parked_work(redis: Redis) -> dict[str, int]:
+    """What waits on hold, by reason."""
+    reasons = sorted(reason.decode() for reason in cast("set[bytes]", redis.smembers(keys.parked_reasons())))
+    return {reason: redis.scard(keys.parked(reason)) for reason in reasons}
+
+
+def latencies(redis: Redis) -> list[int]:
+    """Milliseconds from webhook in to handler done of the last 1,000 finished jobs, newest first."""
+    return [int(value) for value in cast("list[bytes]", redis.lrange(keys.latencies(), 0, -1))]
+
+
+def queues(redis: Redis) -> dict[str, int]:
+    """Slips that wait, by RQ queue. Read with LLEN: RQ's own registry getters would write."""
+    names = sorted(key.decode() for key in cast("set[bytes]", redis.smembers(keys.rq_queues())))
+    return {name.removeprefix(keys.rq_queue("")): redis.llen(name) for name in names}
+
+
+def workers(redis: Redis) -> list[dict[str, str]]:
+    """The living RQ workers, as they describe themselves."""
+    names = sorted(key.decode() for key in cast("set[bytes]", redis.smembers("rq:workers")))
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        pipe.hgetall(name)
+        pipe.scard(keys.rq_worker_executions(name.removeprefix(keys.rq_worker(""))))
+    found = pipe.execute()
+    rows = []
+    for name, about, busy in zip(names, found[::2], found[1::2], strict=True):
+        if about:
+            row = {key.decode(): value.decode("utf-8", "replace") for key, value in about.items()}
+            rows.append({"name": name.removeprefix(keys.rq_worker("")), "busy": str(busy), **row})
+    return rows
+
+
+def catalogue(redis: Redis) -> list[dict[str, Any]]:
+    """The handlers of every living catalogue, the newest first where two speak of one handler."""
+    published = cast("list[bytes]", redis.zrevrange(keys.catalogues(), 0, 9))
+    known: dict[str, dict[str, Any]] = {}
+    for digest in published:
+        text = cast("bytes | None", redis.get(keys.catalogue(digest.decode())))
+        for handler in orjson.loads(text) if text else ():
+            known.setdefault(handler["id"], handler)
+    return [known[name] for name in sorted(known)]
+
+
+def _job_row(found_id: str, found: dict[bytes, bytes], attempts: Sequence[bytes] = ()) -> JobRow:
+    text = {key.decode(): value.decode("utf-8", "replace") for key, value in found.items()}
+    event, handler = split_job(found_id)
+    numbers = {
+        name: int(text.get(name) or 0)
+        for name in ("run", "tries", "due", "made", "ended", "deaths", "generation")
+    }
+    return JobRow(
+        id=found_id,
+        event=event,
+        handler=handler,
+        state=text.get("state", ""),
+        reason=text.get("reason", ""),
+        worker=text.get("worker", ""),
+        lane=text.get("lane", ""),
+        attempts=tuple(orjson.loads(each) for each in attempts),
+        **numbers,
+    )
+
+
+def jobs(redis: Redis, ids: Sequence[str], *, attempts: bool = False) -> list[JobRow]:
+    """The jobs of those ids, in their order; those that are gone are left out."""
+    pipe = redis.pipeline(transaction=False)
+    for each in ids:
+        pipe.hgetall(keys.job(each))
+        if attempts:
+            pipe.lrange(keys.attempts(each), 0, -1)
+    found = pipe.execute()
+    step = 2 if attempts else 1
+    rows = [
+        _job_row(each, found[index * step], found[index * step + 1] if attempts else ())
+        for index, each in enumerate(ids)
+    ]
+    return [row for row in rows if row.state]
+
+
+def jobs_in(redis: Redis, state: str, handler: str = "", *, start: int = 0, count: int = 50) -> list[JobRow]:
+    """Jobs in a state (any but done), newest first, of one handler or of all."""
+    index = keys.jobs_of_handler(handler, state) if handler else keys.jobs_in_state(state)
+    ids = [each.decode() for each in cast("list[bytes]", redis.zrevrange(index, start, start + count - 1))]
+    return jobs(redis, ids)
+
+
+def recent(redis: Redis, count: int = 20) -> list[JobRow]:
+    """The jobs that ended last, newest first."""
+    return jobs(
+        redis, [each.decode() for each in cast("list[bytes]", redis.lrange(keys.recent_jobs(), 0, count - 1))]
+    )
+
+
+def events(redis: Redis, ids: Sequence[str], *, with_jobs: bool = True, data: bool = True) -> list[EventRow]:
+    """The events of those ids with their jobs' states; those that are gone are left out.
+
+    Lists ask without `data`, for a page of fifty events may hold fifty megabytes of it.
+    """
+    pipe = redis.pipeline(transaction=False)
+    for each in ids:
+        pipe.hmget(keys.event(each), "meta", "data" if data else "", "seq", "state", "open")
+        pipe.smembers(keys.jobs_of(each))
+    found = pipe.execute()
+    handlers = {
+        each: sorted(name.decode() for name in found[index * 2 + 1]) for index, each in enumerate(ids)
+    }
+    wanted = [job_id(each, name) for each in ids for name in handlers[each]] if with_jobs else []
+    by_event: dict[str, list[JobRow]] = {}
+    for row in jobs(redis, wanted):
+        by_event.setdefault(row.event, []).append(row)
+    rows = []
+    for index, each in enumerate(ids):
+        meta, said, seq, state, still_open = found[index * 2]
+        if meta is None:
+            continue
+        event = Event.unpack(each, meta, unpack(said) if data else b'{"data":null}', int(seq))
+        rows.append(EventRow(event, state.decode(), int(still_open or 0), tuple(by_event.get(each, ()))))
+    return rows
+
+
+def event(redis: Redis, event_id: str) -> EventRow | None:
+    """One event with its jobs and their attempts."""
+    rows = events(redis, [event_id], with_jobs=False)
+    if not rows:
+        return None
+    names = sorted(name.decode() for name in cast("set[bytes]", redis.smembers(keys.jobs_of(event_id))))
+    found = jobs(redis, [job_id(event_id, name) for name in names], attempts=True)
+    return EventRow(rows[0].event, rows[0].state, rows[0].open, tuple(found))
+
+
+def page(
+    redis: Redis, *, by: str = "", value: str = "", cursor: str = "", count: int = 50, data: bool = True
+) -> Page:
+    """Events newest first by one index: all, or `by` type, source, record (`crm.Deals:ID`) or state (unmatched, dead).
+
+    The cursor is where the last page ended, so a page costs the same with a million events behind it.
+    """
+    indexes: dict[str, Callable[[str], str]] = {
+        "": lambda _: keys.events(),
+        "type": keys.events_of_type,
+        "source": keys.events_of_source,
+        "record": keys.events_of_record,
+        "state": keys.events_in_state,
+    }
+    index = indexes[by](value)
+    start = 0
+    if cursor:
+        rank = cast("int | None", redis.zrevrank(index, cursor))
+        start = 0 if rank is None else rank + 1
+    ids = [each.decode() for each in cast("list[bytes]", redis.zrevrange(index, start, start + count))]
+    more = len(ids) > count
+    ids = ids[:count]
+    return Page(tuple(events(redis, ids, data=data)), ids[-1] if more else "")
+
+
+def types(redis: Redis) -> list[str]:
+    """Every event type ever seen."""
+    return sorted(each.decode() for each in cast("set[bytes]", redis.smembers(keys.types())))
+
+
+def delivery(redis: Redis, delivery_id: str, *, body: bool = True) -> DeliveryRow | None:
+    """One delivery with its raw bytes."""
+    fields = ["meta", "verdict", "same", *(["body"] if body else [])]
+    found = cast("list[bytes | None]", redis.hmget(keys.delivery(delivery_id), fields))
+    if found[0] is None:
+        return None
+    raw = found[3] if body else None
+    return DeliveryRow(
+        id=delivery_id,
+        verdict=(found[1] or b"accepted").decode(),
+        meta=orjson.loads(found[0]),
+        body=None if raw is None else unpack(raw),
+        same=tuple((found[2] or b"").decode().split()),
+    )
+
+
+def deliveries(redis: Redis, verdict: str, *, start: int = 0, count: int = 50) -> list[DeliveryRow]:
+    """Deliveries with a verdict other than accepted (rejected, quarantined, duplicate, unverified), newest first."""
+    found = cast("list[bytes]", redis.zrevrange(keys.deliveries(verdict), start, start + count - 1))
+    rows = [delivery(redis, each.decode(), body=False) for each in found]
+    return [row for row in rows if row is not None]

@@ -1,0 +1,49 @@
+"""The Lua scripts: one file each, loaded once, called by their digest; the keys come from `receiver.keys`."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoScriptError
+
+from receiver import keys
+
+if TYPE_CHECKING:
+    from redis import Redis
+    from redis.asyncio import Redis as AsyncRedis
+
+Argument = str | bytes | int | float
+
+
+@cache
+def _text(name: str) -> tuple[str, str]:
+    folder = files("receiver.ledger") / "scripts"
+    text = keys.lua_prelude() + (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+    return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def call(redis: Redis, name: str, *args: Argument) -> Any:
+    """The answer of the script `scripts/NAME.lua`, loaded into Redis when it is not there."""
+    text, digest = _text(name)
+    try:
+        return redis.evalsha(digest, 0, *args)
+    except NoScriptError:
+        return redis.eval(text, 0, *args)
+
+
+async def acall(redis: AsyncRedis, name: str, *args: Argument) -> Any:
+    """`call` for the door."""
+    text, digest = _text(name)
+    try:
+        return await redis.evalsha(digest, 0, *args)
+    except NoScriptError:
+        return await redis.eval(text, 0, *args)
+
+
+def iso() -> str:
+    """Now as RQ writes times: scripts in Redis 6.2 have no calendar of their own."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,43 @@
+-- End a run: attempt record, state, indexes and the next due time in one step. A run that is not the job's own is refused.
+-- ARGV: kind, id, run, worker, state (done, due, skipped, dead, held), due (ms), tries, reason, attempt (JSON or ''),
+--   zoho calls, received (ms), quiet ('1': nothing is counted, the run never began), parked reason
+-- Answers 'ok' or 'fenced'.
+
+local kind, id, run, worker, state, due = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
+local tries, reason, attempt, calls, received, quiet, parked = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12] == '1', ARGV[13]
+local key = key_of(kind, id)
+local found = redis.call('HMGET', key, 'state', 'run', 'worker')
+if found[1] ~= 'running' or tonumber(found[2]) ~= run or found[3] ~= worker then return 'fenced' end
+
+redis.call('HSET', key, 'state', state, 'tries', tries, 'reason', reason, 'due', int(due), 'given', 0)
+redis.call('HDEL', key, 'worker', 'since', 'alone')
+if attempt ~= '' then note_attempt(id, attempt) end
+if calls > 0 then count('zoho_calls', calls) end
+if state == 'due' then
+  redis.call('ZADD', K.due(), int(due), member(kind, id))
+elseif state == 'held' then
+  park(kind, id, parked)
+else
+  redis.call('ZREM', K.due(), member(kind, id))
+  redis.call('HSET', key, 'ended', int(now))
+end
+if kind == 'j' then
+  shift(id, 'running', state)
+  open_jobs(id, 'running', state)
+  if state == 'done' then redis.call('HDEL', key, 'reason', 'suspect', 'deaths', 'given') end
+  if not quiet then
+    if state == 'due' then count('retried') else count(state) end
+    count(state .. ':' .. handler_of(id))
+  end
+  if state == 'done' or state == 'skipped' or state == 'dead' then
+    redis.call('LPUSH', K.latencies(), int(now - received))
+    redis.call('LTRIM', K.latencies(), 0, 999)
+    redis.call('LPUSH', K.recent_jobs(), id)
+    redis.call('LTRIM', K.recent_jobs(), 0, 199)
+  end
+elseif state == 'dead' then
+  redis.call('ZADD', K.events_in_state('dead'), int(now), id)
+  count('dead')
+end
+flush_counts()
+return 'ok'

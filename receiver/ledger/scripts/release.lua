@@ -1,0 +1,16 @@
+-- End what a reason holds: its members are due again. ARGV: reason, limit. Answers how many were released.
+
+local reason, limit = ARGV[1], tonumber(ARGV[2])
+local members = redis.call('SPOP', K.parked(reason), limit)
+for _, each in ipairs(members) do
+  local kind, id = string.match(each, '^(.):(.+)$')
+  local key = key_of(kind, id)
+  if redis.call('HGET', key, 'state') == 'held' then
+    redis.call('HSET', key, 'state', 'due', 'due', int(now), 'given', 0)
+    redis.call('HDEL', key, 'reason')
+    if kind == 'j' then shift(id, 'held', 'due') end
+    redis.call('ZADD', K.due(), int(now), each)
+  end
+end
+if redis.call('SCARD', K.parked(reason)) == 0 then redis.call('SREM', K.parked_reasons(), reason) end
+return #members

@@ -1,0 +1,13 @@
+-- Renew leases. ARGV: lease (ms), worker, then pairs of member (`j:ID`, `e:ID`) and run.
+-- An expired lease whose run is still its own is renewed too. Answers 1 or 0 per pair: 0 means the run is lost.
+
+local lease, worker = tonumber(ARGV[1]), ARGV[2]
+local answers = {}
+for index = 3, #ARGV, 2 do
+  local kind, id = string.match(ARGV[index], '^(.):(.+)$')
+  local found = redis.call('HMGET', key_of(kind, id), 'state', 'run', 'worker')
+  local own = found[1] == 'running' and found[2] == ARGV[index + 1] and found[3] == worker
+  if own then redis.call('ZADD', K.due(), int(now + lease), ARGV[index]) end
+  answers[#answers + 1] = own and 1 or 0
+end
+return answers

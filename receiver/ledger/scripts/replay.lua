@@ -1,0 +1,24 @@
+-- Run a finished job again, or route an event again. Never an open one.
+-- ARGV: iso, kind, id, mode (retry: same keys; rerun: new ones), lane, again (ms)
+-- Answers 'ok', 'open' or 'gone'.
+
+local iso, kind, id, mode, lane, again = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
+local key = key_of(kind, id)
+local found = redis.call('HMGET', key, 'state', 'run')
+local state = found[1]
+if not state then return 'gone' end
+if OPEN[state] then return 'open' end
+redis.call('HSET', key, 'state', 'due', 'due', int(now), 'tries', 0, 'deaths', 0, 'lane', lane, 'made', int(now))
+redis.call('HDEL', key, 'reason', 'ended', 'suspect')
+if mode == 'rerun' then redis.call('HINCRBY', key, 'generation', 1) end
+if kind == 'j' then
+  shift(id, state, 'due')
+  open_jobs(id, state, 'due')
+else
+  redis.call('ZREM', K.events_in_state(state), id)
+end
+give(kind, id, int(tonumber(found[2]) + 1), lane, iso)
+redis.call('ZADD', K.due(), int(now + again), member(kind, id))
+count('replayed')
+flush_counts()
+return 'ok'

@@ -1,0 +1,70 @@
+-- One page of the sweep: what is due and not leased gets a slip; a lease that ran out is a death.
+-- ARGV: iso, limit, again (ms), deaths allowed, queue, recovered queue
+-- Answers {members seen, slips given, deaths found}.
+
+local iso, limit, again, deaths_allowed, default, recovered = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local slips, lost = 0, 0
+
+-- A slip is lost when nothing as old as it is left in its queue.
+local heads = {}
+local function waiting(queue, given)
+  if heads[queue] == nil then
+    local head = redis.call('LINDEX', K.rq_queue(queue), 0)
+    heads[queue] = head and tonumber(redis.call('HGET', K.rq_job(head), 'given') or 0) or false
+  end
+  return heads[queue] and heads[queue] <= given
+end
+
+local function bury(kind, id, key, run, worker, deaths)
+  local reason = 'quarantined: its process died ' .. deaths .. ' times while running it alone'
+  redis.call('HSET', key, 'state', 'dead', 'reason', reason, 'ended', int(now))
+  redis.call('ZREM', K.due(), member(kind, id))
+  if kind == 'j' then
+    shift(id, 'running', 'dead')
+    open_jobs(id, 'running', 'dead')
+  else
+    redis.call('ZADD', K.events_in_state('dead'), int(now), id)
+  end
+  count('dead')
+end
+
+local function died(kind, id, key, found)
+  local run, worker, alone = found[2], found[3] or '', found[6] == '1'
+  local deaths = tonumber(found[5] or 0) + (alone and 1 or 0)
+  if kind == 'j' then
+    note_attempt(id, cjson.encode({ run = tonumber(run), outcome = 'lost', worker = worker, ended = now,
+      reason = alone and 'its isolated process died' or 'its worker died or was cut off' }))
+  end
+  redis.call('HSET', key, 'deaths', deaths, 'suspect', 1)
+  redis.call('HDEL', key, 'worker', 'since', 'alone')
+  lost = lost + 1
+  count('lost')
+  if deaths >= deaths_allowed then return bury(kind, id, key, run, worker, deaths) end
+  redis.call('HSET', key, 'state', 'due', 'due', int(now))
+  if kind == 'j' then shift(id, 'running', 'due') end
+  give(kind, id, int(tonumber(run) + 1), recovered, iso)
+  slips = slips + 1
+  redis.call('ZADD', K.due(), int(now + again), member(kind, id))
+end
+
+local page = redis.call('ZRANGEBYSCORE', K.due(), '-inf', int(now), 'LIMIT', 0, limit)
+for _, each in ipairs(page) do
+  local kind, id = string.match(each, '^(.):(.+)$')
+  local key = key_of(kind, id)
+  local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'given', 'deaths', 'alone', 'queue', 'lane')
+  if found[1] == 'running' then
+    died(kind, id, key, found)
+  elseif found[1] == 'due' then
+    local queue = (found[8] and found[8] ~= '') and found[8] or found[7] or default
+    local given = tonumber(found[4] or 0)
+    if given == 0 or not (waiting(queue, given) or waiting(recovered, given)) then
+      give(kind, id, int(tonumber(found[2]) + 1), queue, iso)
+      slips = slips + 1
+    end
+    redis.call('ZADD', K.due(), int(now + again), each)
+  else
+    redis.call('ZREM', K.due(), each)
+  end
+end
+flush_counts()
+return { #page, slips, lost }

@@ -1,0 +1,1 @@
+"""Event x handler: who wants what, what a run comes to, and the slips that carry the work."""

@@ -1,0 +1,130 @@
+"""The leases of a process: renewed while their runs run, and fenced when they are lost or past their time limit."""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from receiver import logs
+from receiver.errors import Fenced
+from receiver.ledger import runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    from receiver.ledger.runs import Claim
+
+log = logs.get("leases")
+
+
+class TimedOut(BaseException):
+    """Raised in a handler's thread past its time limit; no `except Exception` of the handler's swallows it."""
+
+
+class Held:
+    """One run under lease. `fence()` raises once the run is no longer ours to act for."""
+
+    def __init__(
+        self, claim: Claim, deadline: float, on_time_out: Callable[[Held], None] | None = None
+    ) -> None:
+        self.claim = claim
+        self.deadline = deadline
+        self.on_time_out = on_time_out
+        self.lost = ""
+        self.thread = threading.get_ident()
+
+    def fence(self) -> None:
+        """Raises Fenced when the run was lost or timed out: nothing may be done in its name any more."""
+        if self.lost:
+            raise Fenced(
+                f"run {self.claim.run} of {self.claim.id} {self.lost}; what it does from now on is refused"
+            )
+
+
+class Leases:
+    """Keeps the leases of one process. One thread for all, so a hundred handlers cost one round trip a renewal."""
+
+    def __init__(self, redis: Redis, worker: str, lease: float) -> None:
+        self._redis = redis
+        self.worker = worker
+        self.lease = lease
+        self._held: dict[str, Held] = {}
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.stuck: set[int] = set()
+
+    def hold(self, held: Held) -> None:
+        """Keep this run's lease until `drop`."""
+        with self._lock:
+            self._held[held.claim.member] = held
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
+                self._thread.start()
+
+    def drop(self, held: Held) -> None:
+        """The run has ended; a thread that was given up for lost is back."""
+        with self._lock:
+            if self._held.get(held.claim.member) is held:
+                del self._held[held.claim.member]
+            self.stuck.discard(held.thread)
+
+    def close(self) -> None:
+        """Stop renewing."""
+        self._stop.set()
+
+    def _keep(self) -> None:
+        pause = min(0.25, self.lease / 6)
+        renewed = 0.0
+        while not self._stop.wait(pause):
+            for held in self._late():
+                self._time_out(held)
+            if time.monotonic() - renewed >= self.lease / 3:
+                renewed = time.monotonic()
+                self._renew()
+
+    def _late(self) -> list[Held]:
+        now = time.monotonic()
+        with self._lock:
+            return [held for held in self._held.values() if not held.lost and now > held.deadline]
+
+    def _time_out(self, held: Held) -> None:
+        held.lost = "passed its time limit"
+        with self._lock:
+            self.stuck.add(held.thread)
+        log.warning("run.timed_out", job=held.claim.id, run=held.claim.run)
+        if held.on_time_out:
+            held.on_time_out(held)
+        # A handler that waits in Python is freed by this; one that waits in C keeps its thread, which then counts as lost.
+        # Under the lock, and only while it is held: the thread must not meet it in its next job.
+        with self._lock:
+            if self._held.get(held.claim.member) is held:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(held.thread), ctypes.py_object(TimedOut)
+                )
+
+    def _renew(self) -> None:
+        with self._lock:
+            held = [each for each in self._held.values() if not each.lost]
+        if not held:
+            return
+        try:
+            answers = runs.renew(
+                self._redis, self.worker, self.lease, [(each.claim.member, each.claim.run) for each in held]
+            )
+        except RedisError as error:
+            log.warning("leases.not_renewed", count=len(held), error=str(error))
+            return
+        for each, own in zip(held, answers, strict=True):
+            if not own:
+                with self._lock:
+                    gone = self._held.get(each.claim.member) is not each
+                if not gone:
+                    each.lost = "was taken up by another worker"
+                    log.warning("run.lost", job=each.claim.id, run=each.claim.run)

@@ -1,0 +1,292 @@
+"""Handlers and resources: declared with `@on` and `@resource`, found in the user's packages and in installed ones."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from receiver.errors import DuplicateHandler, HandlerError, HandlerImportFailed, UnknownOption
+from receiver.settings import seconds
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from receiver.settings import Settings
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+GROUP = "zohook.handlers"
+ORIGINS = ("live", "catchup", "poll", "handler")
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a handler asks for beside its event types; times in seconds. DESIGN's words, each explained in the README."""
+
+    changed: frozenset[str] = frozenset()
+    when: Mapping[str, Any] = field(default_factory=dict)
+    record: bool = False
+    where: Mapping[str, Any] = field(default_factory=dict)
+    retries: int | None = None
+    retry_for: float = 3 * DAY
+    timeout: float = 60.0
+    max_age: float | None = None
+    origins: frozenset[str] = frozenset()
+    source: frozenset[str] = frozenset()
+    connection: str = ""
+    queue: str = ""
+    model: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A function of the user's and the events that it wants. `needs` are the resources that it names as parameters."""
+
+    id: str
+    function: Callable[..., Any]
+    patterns: tuple[str, ...]
+    options: Options
+    needs: tuple[str, ...] = ()
+    takes_zoho: bool = True
+
+    @property
+    def doc(self) -> str:
+        """The first paragraph of its docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n\n")[0].replace("\n", " ")
+
+    def about(self) -> dict[str, Any]:
+        """What the catalogue says of it."""
+        shown: dict[str, Any] = {}
+        for each in fields(self.options):
+            value = getattr(self.options, each.name)
+            if value not in (None, "", False, frozenset(), {}):
+                shown[each.name] = sorted(value) if isinstance(value, frozenset) else _shown(value)
+        return {"id": self.id, "doc": self.doc, "patterns": list(self.patterns), "options": shown}
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _shown(each) for key, each in value.items()}
+    return value if isinstance(value, str | int | float | bool) else repr(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Declared:
+    patterns: tuple[str, ...]
+    options: Options
+
+
+def on(*types: str, **options: Any) -> Callable[[Function], Function]:
+    """Declare a handler of events. Types are `crm.Deals.created`, with `*` for one part and `**` for the rest, or Zoho's own
+    words (`Deals.edit`, `Ticket_Add`). Raises HandlerError for what does not exist or does not combine.
+    """
+    if not types or not all(isinstance(each, str) and each for each in types):
+        raise HandlerError('@on takes event types, for example @on("crm.Deals.created"), and was given none')
+    declared = _Declared(types, _options(options))
+
+    def declare(function: Function) -> Function:
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise HandlerError(
+                f"{function.__qualname__} is an async function; handlers run in threads, so write a plain def: "
+                "waiting blocks nobody but its own thread"
+            )
+        function.__zohook_on__ = declared  # type: ignore[attr-defined]
+        return function
+
+    return declare
+
+
+def resource(function: Function) -> Function:
+    """Declare something made once per worker process: a pool, a client, a setting. Handlers ask for it by parameter name.
+
+    The function may take `settings` and other resources by name, and may yield instead of returning, to clean up at the end.
+    """
+    function.__zohook_resource__ = True  # type: ignore[attr-defined]
+    return function
+
+
+def _names(name: str, value: Any) -> frozenset[str]:
+    found = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(each, str) for each in found):
+        raise HandlerError(f"{name}= takes a name or several, not {value!r}")
+    return frozenset(found)
+
+
+def _options(given: dict[str, Any]) -> Options:
+    known = {each.name for each in fields(Options)}
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}=?" if close else f"; there are {', '.join(sorted(known))}"
+            raise UnknownOption(f"@on has no option {name}={hint}")
+    read: dict[str, Any] = dict(given)
+    for name in ("changed", "origins", "source"):
+        if name in read:
+            read[name] = _names(name, read[name])
+    for name in ("retry_for", "timeout", "max_age"):
+        if read.get(name) is not None:
+            try:
+                read[name] = seconds(read[name])
+            except ValueError as error:
+                raise HandlerError(f"{name}=: {error}") from None
+    options = Options(**read)
+    if unknown := options.origins - set(ORIGINS):
+        raise HandlerError(f"origins= takes {', '.join(ORIGINS)}, not {min(unknown)!r}")
+    if options.where and not options.record:
+        raise HandlerError(
+            "where= looks at the record as it is now, so it needs record=True; when= looks at what was delivered"
+        )
+    if options.retries is not None and options.retries < 0:
+        raise HandlerError("retries= is how often a failed run is tried again: 0 or more")
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class Plugins:
+    """Everything that was found: handlers by id and resources by name."""
+
+    handlers: Mapping[str, Handler]
+    resources: Mapping[str, Callable[..., Any]]
+
+
+def load(settings: Settings) -> Plugins:
+    """The handlers of the project's packages and of installed ones. Raises HandlerError with the module and the cure."""
+    folder = str(settings.folder)
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+    modules = [module for name in settings.handlers.packages for module in _modules_of(name)]
+    for entry in entry_points(group=GROUP):
+        modules += _modules_of(entry.value)
+    return collect(modules, only=settings.handlers.only, off=settings.handlers.off)
+
+
+def collect(
+    modules: list[tuple[str, ModuleType]], *, only: tuple[str, ...] = (), off: tuple[str, ...] = ()
+) -> Plugins:
+    """The handlers and resources that those (short name, module) pairs define."""
+    handlers: dict[str, Handler] = {}
+    resources: dict[str, Callable[..., Any]] = {}
+    for short, module in modules:
+        for name, found in vars(module).items():
+            if not callable(found) or getattr(found, "__module__", None) != module.__name__:
+                continue
+            if getattr(found, "__zohook_resource__", False):
+                if name in resources and resources[name] is not found:
+                    raise DuplicateHandler(
+                        f"two resources are called {name!r}; rename the one in {module.__name__}"
+                    )
+                resources[name] = found
+            declared = getattr(found, "__zohook_on__", None)
+            if declared is None:
+                continue
+            handler_id = f"{short}.{name}"
+            if handler_id in handlers:
+                other = handlers[handler_id].function.__module__
+                raise DuplicateHandler(
+                    f"two handlers are called {handler_id}: in {other} and in {module.__name__}; rename one"
+                )
+            handlers[handler_id] = _handler(handler_id, found, declared)
+    kept = {
+        each: handler for each, handler in handlers.items() if each not in off and (not only or each in only)
+    }
+    for handler in kept.values():
+        for need in handler.needs:
+            if need not in resources:
+                close = difflib.get_close_matches(need, [*resources, "event", "zoho"], n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else ""
+                raise HandlerError(
+                    f"{handler.id} asks for {need!r}, and no @resource is called so{hint} "
+                    "A handler may take event, zoho and resources by name"
+                )
+    return Plugins(kept, resources)
+
+
+def _handler(handler_id: str, function: Callable[..., Any], declared: _Declared) -> Handler:
+    parameters = [
+        name
+        for name, each in inspect.signature(function).parameters.items()
+        if each.default is each.empty and each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}
+    ]
+    if "event" not in parameters:
+        raise HandlerError(
+            f"{handler_id} must take a parameter called event: def {function.__name__}(event, zoho)"
+        )
+    needs = tuple(name for name in parameters if name not in {"event", "zoho"})
+    return Handler(handler_id, function, declared.patterns, declared.options, needs, "zoho" in parameters)
+
+
+def _modules_of(package: str) -> list[tuple[str, ModuleType]]:
+    """(name without the package, module) of all that a package turns on: its `ON` list, or every module in it."""
+    root = _import(package)
+    if not hasattr(root, "__path__"):
+        return [(package.rsplit(".", 1)[-1], root)]
+    listed = getattr(root, "ON", None)
+    found = [each.name for each in pkgutil.iter_modules(root.__path__)]
+    names = sorted(name for name in found if not name.startswith("_")) if listed is None else list(listed)
+    for name in names:
+        if name not in found:
+            close = difflib.get_close_matches(name, found, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise HandlerError(
+                f"{root.__file__}: ON lists {name!r}, and there is no such module beside it{hint}"
+            )
+    return [(name, _import(f"{package}.{name}")) for name in names]
+
+
+def _import(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except HandlerError as error:
+        raise HandlerImportFailed(f"{name}: {error}") from error
+    except ModuleNotFoundError as error:
+        if error.name and name.split(".", maxsplit=1)[0] == error.name:
+            raise HandlerImportFailed(
+                f"there is no package {name!r} of handlers: make a folder {name.replace('.', '/')}/ with an __init__.py, "
+                "or name another in [handlers] packages"
+            ) from error
+        raise HandlerImportFailed(f"the module {name} does not import:\n{traceback.format_exc()}") from error
+    except Exception as error:
+        raise HandlerImportFailed(f"the module {name} does not import:\n{traceback.format_exc()}") from error
+
+
+class Resources:
+    """The resources of one process: each is made once, when first asked for, and closed at the end."""
+
+    def __init__(self, makers: Mapping[str, Callable[..., Any]], settings: Settings) -> None:
+        self._makers = makers
+        self._made: dict[str, Any] = {"settings": settings}
+        self._lock = threading.RLock()
+        self._exit = ExitStack()
+
+    def get(self, name: str, _asking: tuple[str, ...] = ()) -> Any:
+        """The resource of that name. Raises HandlerError where resources need each other in a ring."""
+        with self._lock:
+            if name in self._made:
+                return self._made[name]
+            if name in _asking:
+                raise HandlerError("resources need each other in a ring: " + " -> ".join([*_asking, name]))
+            maker = self._makers[name]
+            given = {each: self.get(each, (*_asking, name)) for each in inspect.signature(maker).parameters}
+            if inspect.isgeneratorfunction(maker):
+                made = self._exit.enter_context(contextmanager(maker)(**given))
+            else:
+                made = maker(**given)
+            self._made[name] = made
+            return made
+
+    def close(self) -> None:
+        """Close what was made, last first."""
+        self._exit.close()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)

@@ -1,0 +1,99 @@
+"""What becomes of a job after a run.
+
+A bug ships. The handler raises, and the job comes due again in ten seconds, then twenty, forty, ... up to six hours apart,
+for three days. A fix ships; the next run succeeds, and nobody had to do anything. Or nobody fixes it, and the job is dead: it
+lies among the dead letters with its tracebacks, and a person retries it. What cannot succeed by waiting (Zoho calls the data
+wrong) dies at once. What waits for a person anyway (a revoked consent) is held and burns no tries.
+
+Pure: an error, a number of tries and a time go in, a decision comes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from receiver.errors import (
+    ConnectionUnusable,
+    InvalidRequest,
+    PermissionDenied,
+    RetryLater,
+    ScopeMissing,
+    Skip,
+    TokenThrottled,
+    ZohoError,
+)
+
+if TYPE_CHECKING:
+    from receiver.ledger.runs import State
+    from receiver.routing.plugins import Options
+
+FIRST, LONGEST = 10.0, 6 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """The state that the job comes to; `at` (ms) for a job that is due again; `tries` what has been counted so far."""
+
+    state: State
+    tries: int
+    at: int = 0
+    reason: str = ""
+    parked: str = ""
+
+
+def decide(
+    error: BaseException | None, *, tries: int, options: Options, now: int, made: int, chance: float
+) -> Decision:
+    """What comes of a run that ended at `now` (ms) with `error`; `made` is when the job began to be tried, `chance` in 0..1."""
+    if error is None:
+        return Decision("done", tries)
+    if isinstance(error, Skip):
+        return Decision("skipped", tries, reason=error.reason)
+    if isinstance(error, RetryLater):
+        at = int(error.at.timestamp() * 1000) if error.at else now + int((error.seconds or 0) * 1000)
+        return _unless_over(Decision("due", tries, at, str(error)), options, made, error)
+    if isinstance(error, TokenThrottled):
+        wait = error.retry_after or 600
+        return Decision("due", tries, now + int((wait + 30 * chance) * 1000), f"no token for now: {error}")
+    if isinstance(error, ConnectionUnusable):
+        return Decision("held", tries, reason=str(error), parked=f"connection:{error.connection}")
+    tries += 1
+    if isinstance(error, InvalidRequest | PermissionDenied | ScopeMissing):
+        return Decision("dead", tries, reason=f"Zoho will not take this: {error}")
+    if options.retries is not None and tries > options.retries:
+        return Decision("dead", tries, reason=f"failed {tries} times, the last with {name(error)}")
+    wait = backoff(tries, chance)
+    if isinstance(error, ZohoError) and error.retry_after:
+        wait = max(wait, error.retry_after)
+    return _unless_over(Decision("due", tries, now + int(wait * 1000), name(error)), options, made, error)
+
+
+def backoff(tries: int, chance: float) -> float:
+    """Seconds until the next try: 10, 20, 40, ... up to six hours, spread by a fifth so that failures do not march in step."""
+    wait = min(LONGEST, FIRST * 2.0 ** min(tries - 1, 20))
+    return wait * (0.9 + 0.2 * chance)
+
+
+def name(error: BaseException) -> str:
+    """An error in one line."""
+    said = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {said[0][:300]}" if said else type(error).__name__
+
+
+def _unless_over(decision: Decision, options: Options, made: int, error: BaseException) -> Decision:
+    if decision.at <= made + options.retry_for * 1000:
+        return decision
+    return Decision(
+        "dead",
+        decision.tries,
+        reason=f"given up after {_days(options.retry_for)}, the last with {name(error)}",
+    )
+
+
+def _days(seconds: float) -> str:
+    for unit, size in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= size:
+            count = seconds / size
+            return f"{count:g} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds:g} seconds"

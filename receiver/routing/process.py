@@ -1,0 +1,115 @@
+"""What one worker process has once: its ledger, handlers, resources, leases and clients."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from receiver import logs
+from receiver.event import new_id
+from receiver.ledger import runs
+from receiver.ledger.connect import check, connect
+from receiver.routing import plugins
+from receiver.routing.catalogue import Catalogue
+from receiver.routing.leases import Leases
+from receiver.routing.router import Router
+from receiver.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    from receiver.event import Event
+    from receiver.ledger.runs import Kind
+    from receiver.routing.plugins import Plugins
+    from receiver.zoho import Clients, Zoho
+
+log = logs.get("process")
+
+
+class Process:
+    """Everything a run needs. One per process; safe from many threads."""
+
+    def __init__(
+        self, settings: Settings, redis: Redis | None = None, found: Plugins | None = None, name: str = ""
+    ) -> None:
+        self.settings = settings
+        self.redis = redis or connect(settings)
+        self.plugins = found or plugins.load(settings)
+        self.router = Router(self.plugins.handlers.values())
+        self.resources = plugins.Resources(self.plugins.resources, settings)
+        self.catalogue = Catalogue(self.redis, self.plugins.handlers.values())
+        self.leases = Leases(
+            self.redis, name or f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}", settings.worker.lease
+        )
+        self.draining = False
+
+    @cached_property
+    def clients(self) -> Clients:
+        """The Zoho clients of this process, made when the first handler wants them."""
+        from receiver.zoho import Clients  # noqa: PLC0415 - httpx takes 100 ms to import and not every handler calls Zoho
+        from receiver.zoho.vault import Vault  # noqa: PLC0415
+
+        return Clients(self.redis, self.settings, Vault.open_or_make(self.settings))
+
+    def zoho(
+        self, event: Event, connection: str, fence: Callable[[], None], calls: list[dict[str, Any]]
+    ) -> Zoho:
+        """Zoho as one run sees it: its connection, its organisation, its fence, its record of calls."""
+        wanted = connection or event.connection or self.settings.connection_of(event.source)
+        return self.clients.for_job(
+            wanted, organisation=event.organisation, product=event.product, fence=fence, calls=calls
+        )
+
+    def run_alone(self, kind: Kind, found_id: str, run: int) -> str:
+        """Run a suspect in a process of its own, which it may kill without harm to others; its end is told to the sweep."""
+        name = f"{self.leases.worker}-alone-{new_id()[-6:]}"
+        command = [sys.executable, "-m", "receiver.worker", "--alone", kind, found_id, str(run), name]
+        handler = self.plugins.handlers.get(runs.split_job(found_id)[1]) if kind == "j" else None
+        limit = (handler.options.timeout if handler else 60.0) + 15
+        child = subprocess.Popen(command, start_new_session=True)
+        try:
+            code: int | None = child.wait(limit)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            code = None
+        if code != 0:
+            log.warning("suspect.died", id=found_id, run=run, code=code)
+            runs.renew(self.redis, name, 0, [(f"{kind}:{found_id}", run)])
+            return "died alone"
+        return "ran alone"
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.leases.close()
+        self.resources.close()
+
+
+_process: Process | None = None
+_lock = threading.Lock()
+
+
+def this() -> Process:
+    """The process that we are: made once, from the settings of the folder we run in."""
+    global _process  # noqa: PLW0603 - RQ calls a plain function, so what it needs must be found from nowhere
+    with _lock:
+        if _process is None or _process.leases.worker.split("-")[-2] != str(os.getpid()):
+            settings = Settings.load()
+            logs.setup(settings)
+            made = Process(settings)
+            check(made.redis)
+            made.catalogue.publish(born=True)
+            _process = made
+        return _process
+
+
+def become(process: Process) -> None:
+    """Make this the process that `this` finds."""
+    global _process  # noqa: PLW0603
+    _process = process

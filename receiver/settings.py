@@ -1,0 +1,357 @@
+"""The one settings class: zohook.toml, then the environment over it; nothing else reads the environment."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from dotenv import dotenv_values
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    HttpUrl,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from receiver.datacentres import DataCentre, find
+from receiver.errors import SettingsError
+
+FILE = "zohook.toml"
+SHORTEST_SECRET = 12
+"""Books takes tokens of 12 to 50 characters, so a longer floor would shut a whole product out."""
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
+
+
+def seconds(value: object) -> float:
+    """A length of time in seconds, from a number or from words such as "3d", "90s", "1h 30m"."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value))
+    if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*[smhdw]|\s", "", str(value)):
+        raise ValueError(
+            f'{value!r} is no length of time; write a number of seconds, or "90s", "15m", "6h", "3d"'
+        )
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def octets(value: object) -> int:
+    """A size in bytes, from a number or from words such as "4GB", "512MiB"."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?i?B)", str(value).strip(), re.IGNORECASE)
+    if not match:
+        raise ValueError(f'{value!r} is no size; write a number of bytes, or "512MB", "4GB"')
+    return int(float(match[1]) * _SIZES[match[2].upper()])
+
+
+def _named(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_]+", value):
+        raise ValueError(f"{value!r} is no name; use small letters, digits and _ only")
+    return value
+
+
+Seconds = Annotated[float, BeforeValidator(seconds)]
+Octets = Annotated[int, BeforeValidator(octets)]
+Name = Annotated[str, AfterValidator(_named)]
+FinanceProduct = Literal["books", "inventory", "invoice", "billing", "expense"]
+Organisations = dict[str, str]
+
+
+def _organisations(value: object) -> object:
+    return {"": str(value)} if isinstance(value, str | int) else value
+
+
+class Table(BaseModel):
+    """A table of zohook.toml: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConnectionSettings(Table):
+    """`[connections.NAME]`: one consent at Zoho and the organisations that it serves."""
+
+    dc: str = "us"
+    client_id: str = ""
+    redirect_uri: str = ""
+    scopes: tuple[str, ...] = ()
+    crm: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    books: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    desk: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    trigger: tuple[str, ...] | None = None
+
+    def organisation(self, product: str, name: str = "") -> str:
+        """The organisation id of a product under this consent, or "" where none is configured."""
+        known: Organisations = getattr(self, product, {}) or {}
+        if name in known:
+            return known[name]
+        return next(iter(known.values()), "") if not name else ""
+
+
+class SourceSettings(Table):
+    """One entry of `[sources]`: a configured way in."""
+
+    product: str
+    connection: str = ""
+    events: tuple[str, ...] = ()
+    id: str = ""
+    """JSON pointer to the record's id, for products whose bodies the admin writes."""
+    time: str = ""
+    """JSON pointer to the record's modified time."""
+    organisation: str = ""
+    secret_header: str = "x-webhook-token"  # noqa: S105 - a header's name
+    secret_parameter: str = ""
+    audience: tuple[str, ...] = ()
+    """Desk: the ids of the webhooks whose JWT is taken; empty takes any of the organisation."""
+    dedupe: str | Literal[False] = ""
+    """JSON pointers, with commas, whose values identify a fact; `false` switches the check off."""
+    dedupe_for: Seconds | None = None
+    body_limit: Octets = 2**20
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"product": value} if isinstance(value, str) else value
+
+
+class ChannelSettings(Table):
+    """`[channels.NAME]`: a CRM notification subscription that Zohook makes and renews."""
+
+    events: tuple[str, ...]
+    source: str = "crm"
+    connection: str = ""
+    values: bool = True
+    related: bool = False
+    life: Seconds = 6 * 86_400 + 23 * 3600
+
+
+class RedisSettings(Table):
+    """`[redis]`: where the ledger is. Without a url the embedded server of the project's folder is used."""
+
+    url: str = ""
+    deadline: Seconds = 1.0
+    """How long the door waits for Redis before it answers 503."""
+
+
+class WebSettings(Table):
+    """`[web]`: the door and the dashboard."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65_535)
+    password: str = ""
+    """Opens the dashboard as operator; give it as ZOHOOK_WEB__PASSWORD. Without one the dashboard is closed."""
+    viewer_password: str = ""
+    header_limit: Octets = 16 * 2**10
+    rejects_per_minute: int = Field(default=10, ge=0)
+
+
+class WorkerSettings(Table):
+    """`[worker]`: threads, leases and ticks."""
+
+    threads: int = Field(default=8, ge=1, le=256)
+    lease: Seconds = 45.0
+    """How long a run may go unheard of before another worker takes it up; renewed every third of it."""
+    tick: Seconds = 1.0
+    again: Seconds = 30.0
+    """After how long a slip that nobody took is looked at again."""
+    deaths: int = Field(default=3, ge=1)
+    max_rss: Octets | None = None
+
+
+class RetentionSettings(Table):
+    """`[retention]`: how long finished work is kept."""
+
+    days: float = 30
+    size: Octets = 4 * 10**9
+
+
+class AlertSettings(Table):
+    """`[alerts]`: who is told."""
+
+    to: tuple[str, ...] = ()
+    heartbeat: str = ""
+
+
+class SimulatorSettings(Table):
+    """`[simulator]`: where `dc = "simulator"` is."""
+
+    url: str = ""
+
+
+class HandlerSettings(Table):
+    """`[handlers]`: which packages of handlers are loaded, and which handlers of them."""
+
+    packages: tuple[str, ...] = ("handlers",)
+    only: tuple[str, ...] = ()
+    off: tuple[str, ...] = ()
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, in one place."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="ZOHOOK_",
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    public_url: Annotated[str, AfterValidator(lambda url: str(HttpUrl(url)).rstrip("/"))] = (
+        "http://127.0.0.1:8080"
+    )
+    mode: Literal["live", "shadow"] = "live"
+    folder: Path = Path()
+    """The project's folder: zohook.toml, handlers/ and the embedded Redis's data are in it."""
+    key: str = ""
+    """Encrypts tokens at rest: a Fernet key, or several with commas, the first of which encrypts. ZOHOOK_KEY."""
+    redis: RedisSettings = RedisSettings()
+    web: WebSettings = WebSettings()
+    worker: WorkerSettings = WorkerSettings()
+    connections: dict[Name, ConnectionSettings] = {}
+    sources: dict[Name, SourceSettings] = {}
+    channels: dict[Name, ChannelSettings] = {}
+    retention: RetentionSettings = RetentionSettings()
+    alerts: AlertSettings = AlertSettings()
+    simulator: SimulatorSettings = SimulatorSettings()
+    handlers: HandlerSettings = HandlerSettings()
+    values: dict[str, Any] = {}
+    """Settings of the user's own, read by handlers and `@resource` functions as `settings.values`."""
+
+    _secrets: dict[str, tuple[str, ...]] = PrivateAttr(default_factory=dict)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the names are the library's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, which comes as the init values."""
+        return env_settings, init_settings
+
+    @classmethod
+    def load(cls, folder: Path | str | None = None, **given: Any) -> Settings:
+        """The settings of a project's folder (default: ZOHOOK_FOLDER, else here). Raises SettingsError with the cure."""
+        place = Path(folder or os.environ.get("ZOHOOK_FOLDER") or ".").resolve()
+        file = place / FILE
+        for name, value in dotenv_values(place / ".env").items():
+            if value is not None:
+                os.environ.setdefault(name, value)
+        try:
+            table = tomllib.loads(file.read_text()) if file.exists() else {}
+        except tomllib.TOMLDecodeError as error:
+            raise SettingsError(f"{file}: not readable as TOML: {error}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError(f"{file}: cannot be read: {error}") from error
+        try:
+            settings = cls(**{**table, **given, "folder": place})
+        except ValidationError as error:
+            raise SettingsError(_explain(file, error, table)) from None
+        settings._secrets.update(_secrets_of(os.environ))
+        settings._agree(file)
+        return settings
+
+    def secrets(self, name: str) -> tuple[str, ...]:
+        """The secrets of a source or connection, newest first: ZOHOOK_SECRET_<NAME>, several with commas for rotation."""
+        return self._secrets.get(name.lower(), ())
+
+    def all_secrets(self) -> tuple[str, ...]:
+        """Every secret value known, for the masking of logs."""
+        values = [value for values in self._secrets.values() for value in values]
+        return (*values, *self.key.split(","), self.web.password, self.web.viewer_password)
+
+    def data_centre(self, connection: str) -> DataCentre:
+        """The data centre of a connection."""
+        return find(self.connections[connection].dc, self.simulator.url or None)
+
+    def connection_of(self, source: str) -> str:
+        """The connection that a source's events are handled with: its own, or the only one there is."""
+        named = self.sources[source].connection if source in self.sources else ""
+        return named or (next(iter(self.connections)) if len(self.connections) == 1 else "")
+
+    def _agree(self, file: Path) -> None:
+        both = set(self.sources) & set(self.connections)
+        if both:
+            raise SettingsError(
+                f"{file}: {min(both)!r} names both a source and a connection; they share one namespace, rename one"
+            )
+        for name, source in self.sources.items():
+            if source.connection and source.connection not in self.connections:
+                raise SettingsError(
+                    f"{file}: sources.{name}.connection: there is no connection {source.connection!r}"
+                    + _did_you_mean(source.connection, self.connections)
+                )
+        for name, channel in self.channels.items():
+            if channel.source not in self.sources:
+                raise SettingsError(
+                    f"{file}: channels.{name}.source: there is no source {channel.source!r}; "
+                    f'add   {channel.source} = "crm_channel"   to [sources]'
+                )
+        for name in self.connections:
+            self.data_centre(name)
+        for name, values in self._secrets.items():
+            short = [value for value in values if len(value) < SHORTEST_SECRET]
+            if short and name in {**self.sources, **self.connections}:
+                raise SettingsError(
+                    f"ZOHOOK_SECRET_{name.upper()} holds a secret of {len(short[0])} characters; "
+                    f"make it {SHORTEST_SECRET} or more, in Zoho and here"
+                )
+
+
+def _secrets_of(environ: os._Environ[str]) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for name, value in environ.items():
+        if not name.startswith("ZOHOOK_SECRET_"):
+            continue
+        key = name.removeprefix("ZOHOOK_SECRET_").lower()
+        text = value
+        if key.endswith("_file"):
+            key = key.removesuffix("_file")
+            try:
+                text = Path(value).read_text()
+            except OSError as error:
+                raise SettingsError(f"{name}: the file {value} cannot be read: {error}") from error
+        found[key] = tuple(part.strip() for part in text.split(",") if part.strip())
+    return found
+
+
+def _did_you_mean(word: str, known: Any) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def _explain(file: Path, error: ValidationError, table: dict[str, Any]) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"])
+            lines.append(f"{key}: there is no such setting{_did_you_mean(str(problem['loc'][-1]), known)}")
+            continue
+        where = file if problem["loc"] and problem["loc"][0] in table else "the environment (ZOHOOK_...)"
+        lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')} (in {where})")
+    return f"{file}: " + "\n".join(lines)
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = Settings
+    for part in loc[:-1]:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        elif model is not None:
+            model = get_args(model)[-1] if get_args(model) else None
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

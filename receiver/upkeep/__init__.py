@@ -1,0 +1,1 @@
+"""On the clock: what must happen without a webhook to cause it."""

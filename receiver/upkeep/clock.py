@@ -1,0 +1,70 @@
+"""The clock: one process at a time, under a lease, does what is due by time alone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError
+
+from receiver import keys, logs
+from receiver.errors import ZohookError
+from receiver.event import new_id
+from receiver.ledger.connect import check, connect
+from receiver.routing.sweep import hold_lease
+from receiver.upkeep import channels
+from receiver.zoho import Clients
+from receiver.zoho.vault import Vault
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from receiver.settings import Settings
+
+log = logs.get("clock")
+ROUND = 5.0
+"""Seconds between two rounds while something is still to be made; a round costs one read a channel."""
+
+
+class Clock:
+    """Rounds of upkeep while this process holds the lease."""
+
+    def __init__(self, settings: Settings, redis: Redis, clients: Clients) -> None:
+        self._settings, self._redis, self._clients = settings, redis, clients
+        self._name = f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}"
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        """Rounds until told to stop; an error of one round is said and the next one comes."""
+        while not self.stopping.is_set():
+            try:
+                if hold_lease(self._redis, keys.clock(), self._name, ROUND * 3):
+                    channels.ensure(self._settings, self._redis, self._clients)
+            except (RedisError, ZohookError) as error:
+                log.warning("clock.failed", error=str(error))
+            self.stopping.wait(ROUND)
+        try:
+            if self._redis.get(keys.clock()) == self._name.encode():
+                self._redis.delete(keys.clock())
+        except RedisError as error:
+            log.warning("clock.lease_left", error=str(error))
+
+
+def main(settings: Settings) -> int:
+    """Run the clock until SIGTERM or Ctrl-C; the exit status."""
+    logs.setup(settings)
+    redis = connect(settings)
+    check(redis)
+    clock = Clock(settings, redis, Clients(redis, settings, Vault.open_or_make(settings)))
+
+    def stop(_signum: int, _frame: Any) -> None:
+        clock.stopping.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    log.info("clock.started")
+    clock.run()
+    log.info("clock.stopped")
+    return 0
