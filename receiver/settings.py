@@ -38,6 +38,8 @@ def seconds(value: object) -> float:
     """A length of time in seconds, from a number or from words such as "3d", "90s", "1h 30m"."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return float(value)
+    if re.fullmatch(r"\d+(\.\d+)?", str(value).strip()):  # the environment has no numbers
+        return float(str(value))
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value))
     if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*[smhdw]|\s", "", str(value)):
         raise ValueError(
@@ -50,10 +52,10 @@ def octets(value: object) -> int:
     """A size in bytes, from a number or from words such as "4GB", "512MiB"."""
     if isinstance(value, int) and not isinstance(value, bool):
         return value
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?i?B)", str(value).strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?i?B|)", str(value).strip(), re.IGNORECASE)
     if not match:
         raise ValueError(f'{value!r} is no size; write a number of bytes, or "512MB", "4GB"')
-    return int(float(match[1]) * _SIZES[match[2].upper()])
+    return int(float(match[1]) * _SIZES[match[2].upper() or "B"])
 
 
 def _named(value: str) -> str:

@@ -1,0 +1,226 @@
+"""The worker as a process, a stock RQ worker in its place, and what a forged slip gets."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rq.defaults import RQ_KEY_PREFIX
+
+from receiver import keys
+from receiver.event import Delivery, Event, new_id, now_ms
+from receiver.ledger import read
+from receiver.ledger.accept import Record, accept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from redis import Redis
+
+    from receiver.ledger.embedded import Embedded
+    from receiver.settings import Settings
+    from tests.conftest import MakeSettings
+
+ROOM = '''
+import os, signal, time
+from pathlib import Path
+from receiver import on
+
+LOG = Path(__file__).parent.parent / "seen.txt"
+
+def note(text):
+    with LOG.open("a") as file:
+        file.write(text + "\\n")
+
+@on("crm.Deals.updated")
+def quick(event):
+    """Does next to nothing."""
+    note(f"{event.id} {os.getpid()}")
+
+@on("crm.Slow.updated")
+def slow(event):
+    note(f"begin {event.id}")
+    time.sleep(event.data["for"])
+    note(f"end {event.id}")
+
+@on("crm.Deadly.updated")
+def deadly(event):
+    os.kill(os.getpid(), signal.SIGKILL)
+'''
+
+
+@pytest.fixture
+def project(settings: MakeSettings, redis_server: Embedded, redis: Redis, tmp_path: Path) -> Settings:
+    """A user's folder with handlers in it, on the test's Redis."""
+    (tmp_path / "handlers").mkdir()
+    (tmp_path / "handlers" / "__init__.py").write_text("")
+    (tmp_path / "handlers" / "room.py").write_text(ROOM)
+    redis.config_set("appendonly", "yes")
+    worker = {"lease": 2, "tick": 0.1, "again": 1, "threads": 4}
+    return settings('[sources]\ncrm = "crm_channel"\n', redis={"url": redis_server.url}, worker=worker)
+
+
+@pytest.fixture
+def start(project: Settings) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts processes in the project's folder, and ends them."""
+    begun: list[subprocess.Popen[bytes]] = []
+    environment = {
+        **os.environ,
+        "ZOHOOK_FOLDER": str(project.folder),
+        "ZOHOOK_KEY": project.key,
+        "ZOHOOK_REDIS__URL": project.redis.url,
+        "ZOHOOK_WORKER__LEASE": "2",
+        "ZOHOOK_WORKER__TICK": "0.1",
+        "ZOHOOK_WORKER__AGAIN": "1",
+        "ZOHOOK_WORKER__THREADS": "4",
+    }
+
+    def begin(*command: str) -> subprocess.Popen[bytes]:
+        begun.append(subprocess.Popen([sys.executable, "-m", *command], env=environment, cwd=project.folder))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        if each.poll() is None:
+            each.kill()
+        each.wait()
+
+
+def send(redis: Redis, event_type: str = "crm.Deals.updated", data: Any = None, count: int = 1) -> list[str]:
+    """Accept events; their ids."""
+    ids = []
+    for _ in range(count):
+        event = Event(id=new_id(), type=event_type, source="crm", data=data or {}, received=now_ms())
+        accept(redis, [Record(Delivery.arrive("crm", b"{}"), "accepted", events=[event])], again=1)
+        ids.append(event.id)
+    return ids
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    """Wait until something is so."""
+    limit = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < limit, "waited too long"
+        time.sleep(0.05)
+
+
+def seen(project: Settings) -> list[str]:
+    """What the handlers wrote."""
+    file = project.folder / "seen.txt"
+    return file.read_text().split("\n")[:-1] if file.exists() else []
+
+
+def test_a_worker_handles_what_is_accepted_and_leaves_rq_clean(project, redis, start) -> None:
+    """Every event is handled once; no slip, execution or registry entry is left; RQ knows the worker."""
+    ids = send(redis, count=30)
+    worker = start("receiver.worker")
+    until(lambda: read.totals(redis)["done"] == 30)
+    assert sorted(line.split()[0] for line in seen(project)) == sorted(ids)
+    assert len(read.workers(redis)) == 1
+    until(lambda: not redis.keys("rq:job:*"))
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(15) == 0
+    assert redis.keys("rq:execution*") == []
+    assert redis.zcard("rq:wip:zohook") == 0
+    assert read.workers(redis) == []
+    assert read.states(redis)["open"] == 0
+
+
+def test_sigterm_lets_running_work_end_and_gives_the_rest_back(project, redis, start) -> None:
+    """The worker ends after what it runs, and what it had not begun is still queued and due."""
+    send(redis, "crm.Slow.updated", {"for": 1.5}, count=10)
+    worker = start("receiver.worker")
+    until(lambda: sum(line.startswith("begin") for line in seen(project)) == 4)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(15) == 0
+    assert sum(line.startswith("end") for line in seen(project)) == 4
+    assert read.totals(redis)["done"] == 4
+    assert read.states(redis)["running"] == 0
+    start("receiver.worker")
+    until(lambda: read.totals(redis)["done"] == 10)
+    assert read.totals(redis)["lost"] == 0
+
+
+def test_sigkill_loses_nothing(project, redis, start) -> None:
+    """What a killed worker had under way is run again by the next, and what was done is not."""
+    ids = send(redis, "crm.Slow.updated", {"for": 0.3}, count=12)
+    worker = start("receiver.worker")
+    until(lambda: any(line.startswith("end") for line in seen(project)))
+    worker.kill()
+    worker.wait()
+    start("receiver.worker")
+    until(lambda: read.totals(redis)["done"] == 12)
+    ends = [line.split()[1] for line in seen(project) if line.startswith("end")]
+    assert set(ends) == set(ids)
+    assert read.totals(redis)["dead"] == 0
+
+
+def test_a_job_that_kills_its_process_is_quarantined_and_spares_the_others(project, redis, start) -> None:
+    """The first death makes suspects, which run in processes of their own; three deaths there quarantine the deadly one."""
+    (deadly,) = send(redis, "crm.Deadly.updated")
+    start("receiver.worker").wait(20)
+    send(redis, count=5)
+    start("receiver.worker")
+    until(lambda: read.totals(redis)["dead"] == 1, 40)
+    until(lambda: read.totals(redis)["done"] == 5)
+    job = read.event(redis, deadly).jobs[0]
+    assert "died 3 times" in job.reason
+    assert job.tries == 0
+
+
+def test_a_stock_rq_worker_does_the_same_jobs(project, redis, start) -> None:
+    """`rq worker --serializer json` with our job class handles events without our worker."""
+    ids = send(redis, count=3)
+    url = project.redis.url
+    stock = start(
+        *("rq.cli", "worker", "--url", url, "--serializer", "json", "--job-class", "receiver.routing.slips.Slip"),
+        *("--burst", "zohook_recovered", "zohook", "zohook_replay"),
+    )
+    assert stock.wait(60) == 0
+    assert sorted(line.split()[0] for line in seen(project)) == sorted(ids)
+    assert read.totals(redis)["done"] == 3
+    assert redis.keys("rq:job:*") == []
+
+
+@pytest.mark.parametrize("stock", [True, False])
+def test_a_forged_slip_runs_nothing(project, redis, start, tmp_path, stock) -> None:
+    """Neither a function, nor a callback, nor metadata of a forged RQ job is ever imported or called."""
+    target = tmp_path / "owned"
+    commands = {
+        "data": json.dumps(["os.system", None, [f"touch {target}"], {}]),
+        "success_callback_name": "os.system",
+        "failure_callback_name": "os.system",
+        "meta": b"\x80\x04cos\nsystem\n(S'touch " + str(target).encode() + b"'\ntR.",
+        "status": "queued",
+        "origin": "zohook",
+        "created_at": "2026-01-01T00:00:00.000000Z",
+        "webhooks": json.dumps([{"url": "http://127.0.0.1:9/", "statuses": ["failed"]}]),
+    }
+    good = json.dumps(["receiver.routing.slips.work", None, ["e", "nothing", 1], {}])
+    for index, data in enumerate((commands["data"], good)):
+        redis.hset(f"rq:job:forged{index}", mapping={**commands, "data": data})
+        redis.rpush("rq:queue:zohook", f"forged{index}")
+    redis.sadd("rq:queues", "rq:queue:zohook")
+    ids = send(redis)
+    if stock:
+        start(
+            *("rq.cli", "worker", "--url", project.redis.url, "--serializer", "json"),
+            *("--job-class", "receiver.routing.slips.Slip", "--burst", "zohook"),
+        ).wait(60)
+    else:
+        start("receiver.worker")
+    until(lambda: len(seen(project)) == 1)
+    assert seen(project)[0].split()[0] == ids[0]
+    assert not target.exists()
+
+
+def test_rq_keys_are_spelled_as_rq_does() -> None:
+    """Our spelling of RQ's prefix is RQ's own."""
+    assert keys.RQ == RQ_KEY_PREFIX
