@@ -12,7 +12,7 @@ from jwt import PyJWKSet
 
 from receiver import logs
 from receiver.errors import SettingsError
-from receiver.sources import PRODUCTS
+from receiver.sources import PRODUCTS, problems
 from receiver.sources.source import Keys, Way
 
 if TYPE_CHECKING:
@@ -66,13 +66,15 @@ class Keyring:
             events=given.events,
             id=given.id,
             time=given.time,
-            organisation=given.organisation,
+            organisation=given.organisation or self._organisation(connection, given.product),
             secret_header=given.secret_header.lower(),
             secret_parameter=given.secret_parameter,
             audience=given.audience,
             dedupe=given.dedupe,
             dedupe_for=given.dedupe_for,
         )
+        for problem in problems(way):
+            raise SettingsError(problem)
         secrets = self._settings.secrets(name)
         if given.product in OWN_TOKENS:
             secrets = (*secrets, self._vault.derive(f"source:{name}"))
@@ -96,6 +98,10 @@ class Keyring:
             url if given.product in PUBLIC_KEYS else "",
             body_limit=given.body_limit,
         )
+
+    def _organisation(self, connection: str, product: str) -> str:
+        """The organisation of the connection: Zoho's keys sign for every customer of Zoho's, so whose Desk it is must be known."""
+        return self._settings.connections[connection].organisation(product) if connection else ""
 
     async def refresh(self, lock: Lock, *, force: bool = False) -> bool:
         """Fetch the public keys of a source again, at most once a minute. False: they could not be had."""

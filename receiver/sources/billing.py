@@ -1,0 +1,67 @@
+"""Zoho Billing (once Subscriptions): the finance family's webhooks, and events that name themselves.
+
+https://www.zoho.com/billing/api/v1/events/
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from receiver.errors import Malformed
+from receiver.sources import reading
+from receiver.sources.finance import Finance
+from receiver.sources.reading import Identifier  # noqa: TC001 - pydantic reads it
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from receiver.event import Delivery
+    from receiver.sources.source import Way
+
+_WORD = re.compile(r"(subscription|invoice|payment|card|customer|trial)_(\w+)")
+
+
+class BillingEvent(BaseModel):
+    """What Billing adds to the family's bodies."""
+
+    model_config = ConfigDict(extra="allow")
+
+    event_id: Identifier | None = None
+    event_type: str | None = None
+
+
+class Billing(Finance):
+    """Billing's events bear an id, so a redelivery is recognised for a week."""
+
+    life = 7 * 86_400.0
+
+    def native(self, word: str) -> str | None:
+        """`billing.subscription.created` for "subscription_created"."""
+        form = _WORD.fullmatch(word)
+        return f"billing.{form[1]}.{form[2]}" if form else None
+
+    def types(self) -> Sequence[str]:
+        """The family's records, and those that only Billing has."""
+        return [*super().types(), "billing.subscription.*", "billing.payment.*"]
+
+    def _word(self, delivery: Delivery, way: Way, document: dict[str, Any]) -> str:
+        said = _read(document).event_type
+        if not said:
+            return self._event_in_url(delivery, way)
+        if not reading.is_name(said):
+            raise Malformed("event_type is no name")
+        return said
+
+    def _fact(self, document: dict[str, Any]) -> Sequence[object] | None:
+        event_id = _read(document).event_id
+        return (event_id,) if event_id else None
+
+
+def _read(document: dict[str, Any]) -> BillingEvent:
+    try:
+        return BillingEvent.model_validate(document)
+    except ValidationError as error:
+        raise Malformed(reading.reasons(error)) from None

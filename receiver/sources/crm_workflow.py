@@ -1,0 +1,120 @@
+"""Webhooks from Zoho CRM's automation: a body of the admin's making, and a static secret as all the proof.
+
+https://github.com/zoho/crm-oas, v8.0/webhooks
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from receiver.errors import BadFraming, Malformed, Unauthenticated
+from receiver.sources import body, crm_words, pointer, reading, signing, strict_json
+from receiver.sources.fingerprints import carries
+from receiver.sources.product import WEEK, Product
+from receiver.sources.source import Parsed, Verified
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from receiver.event import Delivery
+    from receiver.sources.source import Keys, Way
+
+
+class CrmWorkflow(Product):
+    """One event for each request: rules send one record at a time."""
+
+    methods = frozenset({"POST", "PUT", "GET", "DELETE"})
+
+    def handshake(self, delivery: Delivery, way: Way) -> bool:
+        """A request that brings nothing at all: a rule's own brings its secret at least."""
+        bare = not delivery.query and body.kind(delivery) == "empty"
+        return delivery.method == "HEAD" or (bare and not carries(delivery, way.secret_header.lower()))
+
+    def window(self, way: Way) -> float:
+        """A week where the body says when the record was modified, so that no two facts read alike."""
+        stamped = way.time and way.dedupe == "" and way.dedupe_for is None
+        return WEEK if stamped else super().window(way)
+
+    def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
+        """The secret stands in the configured header or in the configured parameter of query or form."""
+        given = _given(delivery, way)
+        if not given:
+            raise Unauthenticated(f"no secret came: add {_place(way)} to the webhook in Zoho")
+        if not any(keys.secrets):
+            raise Unauthenticated(f"no secret is set for {way.name}: ZOHOOK_SECRET_{way.name.upper()}")
+        which = signing.which_static(given, keys.secrets)
+        if which is None:
+            raise Unauthenticated(f"the secret in {_place(way)} is not the one of {way.name}")
+        return Verified("static", which)
+
+    def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
+        """The one event, named by the URL. Its data leaves out empty texts and merge fields not filled."""
+        word = self._event_in_url(delivery, way)
+        if not word:
+            raise Malformed(
+                f'nothing says what happened: list it in [sources.{way.name}], events = ["Deals.won"], '
+                "and let the URL in Zoho end with ?event=Deals.won"
+            )
+        data = reading.present(_document(delivery, way))
+        when = reading.instant(pointer.find(data, way.time)) if way.time else None
+        record_id = reading.identifier(pointer.find(data, way.id)) if way.id else ""
+        event = self._event(
+            delivery,
+            way,
+            verified,
+            None if when is None else (delivery.digest(), record_id, when),
+            type=self.named(word),
+            native=word,
+            data=data,
+            organisation=way.organisation,
+            record_id=record_id,
+            occurred=when,
+        )
+        return Parsed([event])
+
+    def native(self, word: str) -> str | None:
+        """`crm.Deals.updated` for "Deals.edit"."""
+        return crm_words.native(word)
+
+    def types(self) -> Sequence[str]:
+        """None: the admin names the events, in zohook.toml."""
+        return ()
+
+
+def _place(way: Way) -> str:
+    header = f"the header {way.secret_header}" if way.secret_header else ""
+    parameter = f"the parameter {way.secret_parameter}" if way.secret_parameter else ""
+    return " or ".join(place for place in (header, parameter) if place) or "a secret_header"
+
+
+def _given(delivery: Delivery, way: Way) -> str:
+    """What was sent as the secret; raises BadFraming where it came twice, for two readers may differ."""
+    header = delivery.header(way.secret_header.lower()) if way.secret_header else None
+    if header or not way.secret_parameter:
+        return header or ""
+    try:
+        found = [
+            read.get(way.secret_parameter, "") for read in (body.fields(delivery.query), body.form(delivery))
+        ]
+    except Malformed as error:
+        raise Unauthenticated(f"no secret can be read: {error}") from None
+    texts = [text for text in found if text]
+    if len(texts) > 1 or any(isinstance(text, list) for text in texts):
+        raise BadFraming(f"the parameter {way.secret_parameter} came more than once; send it once")
+    return str(texts[0]) if texts else ""
+
+
+def _document(delivery: Delivery, way: Way) -> Any:
+    """What the request says: its body, or its query where it has none. The secret is taken out."""
+    what = body.kind(delivery)
+    if what == "json":
+        try:
+            return strict_json.loads(delivery.body)
+        except Malformed as error:
+            raise Malformed(
+                f"{error}; does a merged field hold a quote or a line break? Zoho escapes neither"
+            ) from None
+    if what == "other":
+        raise Malformed("the body is neither JSON nor a form")
+    said = body.fields(delivery.query) if what == "empty" else body.form(delivery)
+    return {name: value for name, value in said.items() if name not in (way.secret_parameter, "event")}

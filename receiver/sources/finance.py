@@ -1,0 +1,188 @@
+"""Zoho's finance family (Books, Inventory, Invoice, Billing, Expense): an HMAC over query and body.
+
+https://www.zoho.com/us/subscriptions/kb/webhooks/securing-webhooks.html
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+from receiver.errors import Malformed, Unauthenticated
+from receiver.sources import body, pointer, reading, signing, strict_json
+from receiver.sources.fingerprints import FINANCE as HEADER
+from receiver.sources.fingerprints import carries
+from receiver.sources.product import Product
+from receiver.sources.source import Parsed, Verified
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from receiver.event import Delivery
+    from receiver.sources.source import Keys, Way
+
+ORGANISATION = "x-com-zoho-organizationid"
+
+RESOURCES = (
+    *(
+        "invoice",
+        "contact",
+        "salesorder",
+        "purchaseorder",
+        "estimate",
+        "creditnote",
+        "bill",
+        "expense",
+        "item",
+    ),
+    *("customerpayment", "vendorpayment", "recurringinvoice", "inventory_adjustment", "transfer_order"),
+)
+
+_FIELD = re.compile(r"[\w .\-\[\]]{1,100}")
+
+
+class Finance(Product):
+    """One event for each request: a workflow's webhook sends one record."""
+
+    methods = frozenset({"POST", "PUT", "DELETE"})
+
+    def handshake(self, delivery: Delivery, way: Way) -> bool:
+        """A request that brings neither a body nor a signature."""
+        return super().handshake(delivery, way) and not carries(delivery, HEADER)
+
+    def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
+        """The signature is the HMAC of the sorted pairs of query and form, then of a body that is no form.
+
+        The recipe joins without separators, so text can be moved between names, values and body under one
+        signature. What a moved piece needs is refused: parameters other than `event`, odd names of fields.
+        """
+        given = delivery.header(HEADER)
+        if not given:
+            raise Unauthenticated(
+                f"no {HEADER} came: tick the secure box of the webhook in Zoho and type a token there"
+            )
+        if given.lstrip().startswith("t="):
+            raise Unauthenticated(f"{HEADER} has the form of Zoho Payments; {self.product} sends bare hex")
+        if not any(keys.secrets):
+            raise Unauthenticated(f"no secret is set for {way.name}: ZOHOOK_SECRET_{way.name.upper()}")
+        try:
+            texts = signed_texts(delivery)
+        except Malformed as error:
+            raise Unauthenticated(f"what was signed cannot be read: {error}") from None
+        which = signing.which_hex(given, keys.secrets, texts)
+        if which is None:
+            raise Unauthenticated(
+                f"{HEADER} does not fit query and body, or does not come of the secret of {way.name}"
+            )
+        return Verified("hmac", which)
+
+    def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
+        """The one event, named by the URL; where no events are listed its type ends with `.changed`."""
+        document = self._document(delivery)
+        word = self._word(delivery, way, document)
+        kind = self.named(word) if word else ""
+        resource, record = _record(document, kind)
+        if not word and not resource:
+            raise Malformed(
+                "neither URL nor body says what this is about; let the URL in Zoho end with ?event=..."
+            )
+        named = pointer.find(document, way.id) if way.id else record.get(f"{resource}_id")
+        event = self._event(
+            delivery,
+            way,
+            verified,
+            self._fact(document),
+            type=kind or f"{self.prefix}.{resource}.changed",
+            native=word,
+            data=document,
+            organisation=_organisation(delivery, way, document),
+            record_id=reading.identifier(named),
+            occurred=reading.instant(
+                pointer.find(document, way.time) if way.time else document.get("event_time")
+            ),
+        )
+        return Parsed([event])
+
+    def types(self) -> Sequence[str]:
+        """The records that are known to be sent; the admin names the verbs, in zohook.toml."""
+        return [f"{self.prefix}.{resource}.*" for resource in RESOURCES]
+
+    def _word(self, delivery: Delivery, way: Way, document: dict[str, Any]) -> str:  # noqa: ARG002 - Billing reads it
+        return self._event_in_url(delivery, way)
+
+    def _fact(self, document: dict[str, Any]) -> Sequence[object] | None:  # noqa: ARG002
+        return None
+
+    def _document(self, delivery: Delivery) -> dict[str, Any]:
+        what = body.kind(delivery)
+        if what == "json":
+            document = strict_json.loads(delivery.body)
+        elif what in ("form", "empty"):
+            document = body.form(delivery)
+            packed = document.get("JSONString")
+            if isinstance(
+                packed, str
+            ):  # how older organisations of Books and Inventory send the default payload
+                document = strict_json.loads(packed.encode())
+        else:
+            raise Malformed("the body is neither JSON nor a form")
+        if not isinstance(document, dict):
+            raise Malformed("the body is no JSON object")
+        return document
+
+
+def signed_texts(delivery: Delivery) -> tuple[bytes, ...]:
+    """What Zoho may have signed: one text, or two for a form, as it does not say if `+` is a blank."""
+    query = body.pairs(delivery.query)
+    if [name for name, _ in query] not in ([], [b"event"]):
+        raise Malformed(
+            "the URL carries more than one ?event=..., which a signature of this kind cannot protect"
+        )
+    if body.kind(delivery) != "form":
+        return (_joined(query) + delivery.body,)
+    for name in body.fields(delivery.body):
+        if not _FIELD.fullmatch(name):
+            raise Malformed("a form field with a name that no field of Zoho has")
+    joined = _joined(query + body.pairs(delivery.body))
+    return tuple(dict.fromkeys((unquote_to_bytes(joined.replace(b"+", b" ")), unquote_to_bytes(joined))))
+
+
+def _joined(pairs: list[tuple[bytes, bytes]]) -> bytes:
+    return b"".join(name + value for name, value in sorted(pairs, key=lambda pair: pair[0]))
+
+
+def _record(document: dict[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
+    """The record's name and fields: what the event names, else the only object that has an id, else the only one."""
+    wanted = kind.lower().split(".")[1] if kind else ""
+    found = [
+        (key, value)
+        for holder in _holders(document)
+        for key, value in holder.items()
+        if isinstance(value, dict) and key != "data" and reading.is_name(key)
+    ]
+    named = [pair for pair in found if pair[0] == wanted]
+    if not named and wanted and f"{wanted}_id" in document:
+        return wanted, document
+    with_id = [(key, value) for key, value in found if f"{key}_id" in value]
+    alone = next((pairs[0] for pairs in (with_id, found) if len(pairs) == 1), (wanted, {}))
+    return named[0] if named else alone
+
+
+def _holders(document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield document
+    for name in ("data", "payload"):
+        inner = document.get(name)
+        if isinstance(inner, str) and inner.startswith("{"):  # Billing's events hold their payload as a text
+            try:
+                inner = strict_json.loads(inner.encode())
+            except Malformed:
+                continue
+        if isinstance(inner, dict):
+            yield inner
+
+
+def _organisation(delivery: Delivery, way: Way, document: dict[str, Any]) -> str:
+    """The body's is signed, the configured one is trusted; the header is neither and comes last."""
+    said = reading.identifier(document.get("organization_id"))
+    return said or way.organisation or (delivery.header(ORGANISATION) or "").strip()

@@ -1,0 +1,128 @@
+"""What all sources share: how an event is made of a fact, and how a redelivery of it is recognised."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from receiver.errors import Malformed
+from receiver.event import Event, new_id
+from receiver.sources import body, fingerprints, pointer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from receiver.event import Delivery
+    from receiver.sources.source import Parsed, Verified, Way
+
+WEEK = 7 * 86_400.0
+MINUTE = 60.0
+
+
+class Product:
+    """The part of a source that is the same for all; a product's own class verifies, reads and names."""
+
+    methods: frozenset[str] = frozenset({"POST"})
+    life = MINUTE
+    """How long a mark lives: a week where facts have an identity, a minute where there are only bytes."""
+
+    def __init__(self, product: str, prefix: str = "") -> None:
+        self.product = product
+        self.prefix = prefix or product
+        """The first part of its events' types."""
+
+    def fingerprint(self, delivery: Delivery) -> bool:
+        """Whether the delivery bears the marks of this product."""
+        return fingerprints.looks_like(delivery) == fingerprints.family(self.product)
+
+    def handshake(self, delivery: Delivery, way: Way) -> bool:  # noqa: ARG002 - part of the interface
+        """A browser or a probe that brings nothing: a GET or HEAD, or a POST without a body."""
+        return delivery.method in ("GET", "HEAD") or (
+            delivery.method == "POST" and body.kind(delivery) == "empty"
+        )
+
+    def window(self, way: Way) -> float:
+        """For how many seconds a redelivery of a fact is recognised; 0 where the check is off."""
+        if way.dedupe is False:
+            return 0.0
+        if way.dedupe_for is not None:
+            return way.dedupe_for
+        return WEEK if way.dedupe else self.life
+
+    def key_id(self, delivery: Delivery) -> str:  # noqa: ARG002
+        """Empty: no public key is named."""
+        return ""
+
+    def native(self, word: str) -> str | None:  # noqa: ARG002
+        """None: the product has no words of its own for its events."""
+        return None
+
+    def named(self, word: str) -> str:
+        """The type for a word of `events`: a type already, a native word, or the part after the product."""
+        if word.lower().startswith(f"{self.prefix}.") and word.count(".") > 1:
+            return word
+        native = self.native(word)
+        return native if native and "*" not in native else f"{self.prefix}.{word}"
+
+    def _event(
+        self,
+        delivery: Delivery,
+        way: Way,
+        verified: Verified,
+        fact: Sequence[object] | None = None,
+        **fields: Any,
+    ) -> Event:
+        """An event of this delivery. `fact` identifies it natively, None where there are only bytes."""
+        event = Event(
+            id=new_id(delivery.received),
+            source=way.name,
+            received=delivery.received,
+            delivery=delivery.id,
+            connection=way.connection,
+            verified_by=verified.by,
+            **fields,
+        )
+        event.identity = self._identity(event, delivery, way, fact)
+        return event
+
+    def _event_in_url(self, delivery: Delivery, way: Way) -> str:
+        """The word that `?event=` names, or the only one listed; empty where none is listed and none named.
+
+        For bodies that do not say what happened. A word not listed is refused: who sends may not choose.
+        """
+        said = body.fields(delivery.query).get("event", "")
+        if isinstance(said, list):
+            raise Malformed("the URL says ?event= more than once")
+        if not said:
+            if len(way.events) > 1:
+                raise Malformed(f"which of {', '.join(way.events)}? Let the URL in Zoho end with ?event=...")
+            return way.events[0] if way.events else ""
+        for word in way.events:
+            if self.named(word).lower() == self.named(said).lower():
+                return word
+        raise Malformed(
+            f"the URL says ?event={said[:60]}, which [sources.{way.name}] does not list in its events"
+        )
+
+    def _identity(self, event: Event, delivery: Delivery, way: Way, fact: Sequence[object] | None) -> str:
+        window = self.window(way)
+        if not window:
+            return ""
+        if isinstance(way.dedupe, str) and way.dedupe:
+            own = [pointer.find(event.data, part.strip()) for part in way.dedupe.split(",")]
+            fact = None if None in own else own
+        if fact is not None:
+            return orjson.dumps([event.type, *fact]).decode()
+        same = f"sha256:{delivery.digest()}" + (f":{event.record_id}" if event.record_id else "")
+        if window > MINUTE and way.dedupe_for is None:
+            # In the week that the mark lives the same bytes may tell two facts: it fits for a minute only.
+            same += f"@{delivery.received // 60_000}"
+        return same
+
+
+def taken(parsed: Parsed) -> Parsed:
+    """What was read of an array; raises Malformed where every one of its elements was bad."""
+    if parsed.bad and not parsed.events:
+        raise Malformed("; ".join(parsed.bad[:5]))
+    return parsed

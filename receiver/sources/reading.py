@@ -1,0 +1,93 @@
+"""What single values of a delivery mean: ids, times, names, and what stands for nothing."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+_LATEST = 253_402_300_799_999
+"""The last millisecond of the year 9999, after which no datetime is."""
+
+_UNRESOLVED = re.compile(r"\$\{[^{}]*\}")
+_NAME = re.compile(r"\w[\w-]*")
+
+
+def identifier(value: object) -> str:
+    """An id as text, whether Zoho sent digits or a number; empty where it is no id."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def instant(value: object) -> int | None:
+    """A time in ms UTC, from epoch ms, epoch seconds, or ISO 8601 with its offset; None for anything else.
+
+    A time without an offset is in the organisation's zone and format, which nobody here knows.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _within(value if value >= 10**11 else value * 1000)
+    if not isinstance(value, str):
+        return None
+    text = value.strip()
+    if text.isascii() and text.isdigit() and len(text) <= 15:
+        return instant(int(text))
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return _within(round(read.timestamp() * 1000)) if read.tzinfo else None
+
+
+def _within(ms: int) -> int | None:
+    return ms if 0 <= ms <= _LATEST else None
+
+
+def is_name(text: str) -> bool:
+    """Whether this can be a part of an event's type: letters, digits, `_` and `-`."""
+    return _NAME.fullmatch(text) is not None
+
+
+def present(value: Any) -> Any:
+    """The value without what stands for nothing: empty texts and merge fields not filled (`${...}`)."""
+    if isinstance(value, dict):
+        return {key: present(item) for key, item in value.items() if not _is_nothing(item)}
+    if isinstance(value, list):
+        return [present(item) for item in value if not _is_nothing(item)]
+    return value
+
+
+def _is_nothing(value: object) -> bool:
+    return isinstance(value, str) and (not value.strip() or _UNRESOLVED.fullmatch(value.strip()) is not None)
+
+
+def _identifier(value: object) -> str:
+    found = identifier(value)
+    if not found:
+        raise ValueError("is no id")
+    return found
+
+
+def _milliseconds(value: object) -> int | None:
+    found = instant(value)
+    if found is None and value is not None:
+        raise ValueError("is no time")
+    return found
+
+
+Identifier = Annotated[str, BeforeValidator(_identifier)]
+Milliseconds = Annotated[int | None, BeforeValidator(_milliseconds)]
+
+
+def reasons(error: ValidationError) -> str:
+    """What a model found wrong: where and what, but never the value, which may be anybody's."""
+    found = [
+        f"{'.'.join(map(str, one['loc'])) or 'the body'}: {one['msg']}"
+        for one in error.errors(include_input=False)[:5]
+    ]
+    return "; ".join(found)

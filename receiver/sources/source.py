@@ -1,0 +1,103 @@
+"""What a source is: how one product's deliveries are told apart, verified and read. Pure, without I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from receiver.event import Delivery, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One configured source: what zohook.toml says of it. The product is configured, never guessed."""
+
+    name: str
+    product: str
+    connection: str = ""
+    events: tuple[str, ...] = ()
+    id: str = ""
+    time: str = ""
+    organisation: str = ""
+    secret_header: str = "x-webhook-token"  # noqa: S105 - a name, no secret
+    secret_parameter: str = ""
+    audience: tuple[str, ...] = ()
+    dedupe: str | bool = ""
+    dedupe_for: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys that a verifier may use, handed to it by the keyring: the verifier itself looks nothing up.
+
+    `secrets` are newest first, any of them fits; `jwks` maps key ids to public key objects of `cryptography`;
+    `issuer` is the organisation whose tokens are taken, as the token's `iss` says it (`orgId:123`).
+    """
+
+    secrets: tuple[str, ...] = ()
+    jwks: Mapping[str, Any] = field(default_factory=dict)
+    issuer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """How a delivery proved itself: `by` is hmac, jwt, token or static; `secret` is which fitted."""
+
+    by: str
+    secret: int = 0
+    organisation: str = ""
+
+
+@dataclass(slots=True)
+class Parsed:
+    """The facts of a delivery; `bad` holds a reason for each element that could not be read."""
+
+    events: list[Event] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+
+
+class Source(Protocol):
+    """One product's way in. Implementations are stateless."""
+
+    product: str
+    methods: frozenset[str]
+    """HTTP methods that carry deliveries; handshakes may use others."""
+
+    def fingerprint(self, delivery: Delivery) -> bool:
+        """Whether a delivery looks like this product's, to name the mistake of a wrong source."""
+        ...
+
+    def handshake(self, delivery: Delivery, way: Way) -> bool:
+        """Whether this is an unsigned probe of the product, to be answered 200 without any effect."""
+        ...
+
+    def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
+        """Proof that the product sent these bytes, or Unauthenticated; BadFraming for a doubled header."""
+        ...
+
+    def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
+        """The events of an authenticated delivery; raises Malformed where it cannot be read at all."""
+        ...
+
+    def window(self, way: Way) -> float:
+        """For how many seconds a redelivery of a fact is recognised; 0 where the check is off."""
+        ...
+
+    def key_id(self, delivery: Delivery) -> str:
+        """The id of the public key that the delivery names, for the keyring to fetch; empty for none."""
+        ...
+
+    def named(self, word: str) -> str:
+        """The event type for a word of `events`: "invoice.paid" of a books source is `books.invoice.paid`."""
+        ...
+
+    def native(self, word: str) -> str | None:
+        """Our event pattern for one of the product's own words ("Deals.edit", "Ticket_Add"), or None."""
+        ...
+
+    def types(self) -> Sequence[str]:
+        """Patterns of the event types that this product is known to give, for "did you mean"."""
+        ...

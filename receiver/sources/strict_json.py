@@ -1,0 +1,68 @@
+"""The JSON reader of the door: strict where the standard one is lenient; it raises nothing but Malformed."""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from typing import Any
+
+import orjson
+
+from receiver.errors import Malformed
+
+DEPTH = 64
+"""Documented bodies nest about six deep; Python's own reader ends in a RecursionError near a thousand."""
+
+_STRUCTURE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{]|[\]}]', re.DOTALL)
+_NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
+
+
+def loads(body: bytes) -> Any:
+    """The value of a JSON text in UTF-8, a byte order mark allowed.
+
+    Refused: more than 64 levels, a name twice in one object, NaN and infinite numbers, NUL, lone surrogates.
+    An integer beyond 64 bits becomes a string, for the ledger's own writer takes none.
+    """
+    raw = body.removeprefix(codecs.BOM_UTF8)
+    if raw.count(b"[") + raw.count(b"{") > DEPTH and _depth(raw) > DEPTH:
+        raise Malformed(f"JSON nested more than {DEPTH} levels deep")
+    try:
+        orjson.loads(raw)  # sees to UTF-8, lone surrogates, control characters and infinite numbers
+        value = _READER.decode(raw.decode())
+    except ValueError as error:
+        raise Malformed(f"not JSON: {error}") from None
+    if b"\\u0000" in raw and _NUL.search(raw):
+        raise Malformed("a NUL character in the JSON")
+    return value
+
+
+def _depth(raw: bytes) -> int:
+    depth = deepest = 0
+    for match in _STRUCTURE.finditer(raw):
+        first = raw[match.start()]
+        if first in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif first in b"]}":
+            depth -= 1
+    return deepest
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in found if names.count(name) > 1)
+        raise Malformed(f"the name {double[:60]!r} comes twice in one JSON object")
+    return found
+
+
+def _integer(digits: str) -> int | str:
+    if len(digits) > 20:
+        return digits
+    number = int(digits)
+    return number if -(2**63) <= number < 2**64 else digits
+
+
+_READER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer)
