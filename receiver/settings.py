@@ -168,7 +168,6 @@ class WorkerSettings(Table):
     again: Seconds = 30.0
     """After how long a slip that nobody took is looked at again."""
     deaths: int = Field(default=3, ge=1)
-    max_rss: Octets | None = None
 
 
 class RetentionSettings(Table):
@@ -176,13 +175,6 @@ class RetentionSettings(Table):
 
     days: float = 30
     size: Octets = 4 * 10**9
-
-
-class AlertSettings(Table):
-    """`[alerts]`: who is told."""
-
-    to: tuple[str, ...] = ()
-    heartbeat: str = ""
 
 
 class SimulatorSettings(Table):
@@ -225,7 +217,6 @@ class Settings(BaseSettings):
     sources: dict[Name, SourceSettings] = {}
     channels: dict[Name, ChannelSettings] = {}
     retention: RetentionSettings = RetentionSettings()
-    alerts: AlertSettings = AlertSettings()
     simulator: SimulatorSettings = SimulatorSettings()
     handlers: HandlerSettings = HandlerSettings()
     values: dict[str, Any] = {}

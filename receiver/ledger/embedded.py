@@ -128,6 +128,7 @@ class Embedded:
         self.appendfsync = appendfsync
         self.share = share
         self.url, self.pid, self.owned = "", 0, False
+        self._tcp: tuple[str, int] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -237,7 +238,9 @@ class Embedded:
         if len(os.fsencode(path)) <= LONGEST_SOCKET:
             socket_lines = ["port 0", f"unixsocket {_quoted(path)}", "unixsocketperm 700"]
             return f"unix://{quote(str(path))}", socket_lines
-        password, port = secrets.token_urlsafe(32), _free_port()
+        if self._tcp is None:  # after a restart its clients must find it where it was
+            self._tcp = secrets.token_urlsafe(32), _free_port()
+        password, port = self._tcp
         return f"redis://:{password}@127.0.0.1:{port}/0", [f"port {port}", f"requirepass {password}"]
 
     def _config(self) -> list[str]:

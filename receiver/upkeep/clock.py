@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -14,7 +15,7 @@ from receiver.errors import ZohookError
 from receiver.event import new_id
 from receiver.ledger.connect import check, connect
 from receiver.routing.sweep import hold_lease
-from receiver.upkeep import channels
+from receiver.upkeep import channels, retention
 from receiver.zoho import Clients
 from receiver.zoho.vault import Vault
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 log = logs.get("clock")
 ROUND = 5.0
 """Seconds between two rounds while something is still to be made; a round costs one read a channel."""
+TRIM = 60.0
 
 
 class Clock:
@@ -34,6 +36,7 @@ class Clock:
     def __init__(self, settings: Settings, redis: Redis, clients: Clients) -> None:
         self._settings, self._redis, self._clients = settings, redis, clients
         self._name = f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}"
+        self._trimmed = -TRIM
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -42,6 +45,7 @@ class Clock:
             try:
                 if hold_lease(self._redis, keys.clock(), self._name, ROUND * 3):
                     channels.ensure(self._settings, self._redis, self._clients)
+                    self._trim()
             except (RedisError, ZohookError) as error:
                 log.warning("clock.failed", error=str(error))
             self.stopping.wait(ROUND)
@@ -50,6 +54,11 @@ class Clock:
                 self._redis.delete(keys.clock())
         except RedisError as error:
             log.warning("clock.lease_left", error=str(error))
+
+    def _trim(self) -> None:
+        if time.monotonic() - self._trimmed > TRIM:
+            self._trimmed = time.monotonic()
+            retention.trim(self._redis, self._settings.retention)
 
 
 def main(settings: Settings) -> int:

@@ -15,7 +15,7 @@ for index = 6 + queues, #ARGV, 3 do
   redis.call('SREM', K.rq_worker_executions(worker), id .. ':' .. execution)
   finished = finished + 1
 end
-if finished > 0 then redis.call('HINCRBY', K.rq_worker(worker), 'successful_job_count', finished) end
+if finished > 0 and redis.call('EXISTS', K.rq_worker(worker)) == 1 then redis.call('HINCRBY', K.rq_worker(worker), 'successful_job_count', finished) end
 
 for index = 6, 5 + queues do
   local queue = ARGV[index]

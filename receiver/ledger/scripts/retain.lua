@@ -1,0 +1,56 @@
+-- Forget old events that are finished, a page at a time: their deliveries, jobs, attempts and indexes with them.
+-- What is open or dead stays however old it is. ARGV: cutoff (ms), first rank, page
+-- Answers {looked at, forgotten}.
+
+local cutoff, first, page = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local forgotten = 0
+local old = redis.call('ZRANGEBYSCORE', K.events(), '-inf', cutoff, 'LIMIT', first, page)
+
+local function record_key(meta)
+  if not meta.record_id then return nil end
+  local stem = string.match(meta.type, '^(.+%..+)%.[^.]+$') or meta.type
+  return K.events_of_record(stem .. ':' .. meta.record_id)
+end
+
+local function finished(id, state)
+  if state ~= 'routed' and state ~= 'unmatched' then return false end
+  for _, handler in ipairs(redis.call('SMEMBERS', K.jobs_of(id))) do
+    local job = redis.call('HGET', K.job(id .. ':' .. handler), 'state')
+    if OPEN[job] or job == 'dead' then return false end
+  end
+  return true
+end
+
+for _, id in ipairs(old) do
+  local found = redis.call('HMGET', K.event(id), 'meta', 'state')
+  if not found[1] then
+    redis.call('ZREM', K.events(), id)
+    forgotten = forgotten + 1
+  elseif finished(id, found[2]) then
+    local meta = cjson.decode(found[1])
+    for _, handler in ipairs(redis.call('SMEMBERS', K.jobs_of(id))) do
+      local job = id .. ':' .. handler
+      shift(job, redis.call('HGET', K.job(job), 'state'), 'done')
+      redis.call('DEL', K.job(job), K.attempts(job))
+    end
+    redis.call('DEL', K.event(id), K.jobs_of(id))
+    if meta.delivery then redis.call('DEL', K.delivery(meta.delivery)) end
+    redis.call('ZREM', K.events(), id)
+    redis.call('ZREM', K.events_of_type(meta.type), id)
+    redis.call('ZREM', K.events_of_source(meta.source), id)
+    redis.call('ZREM', K.events_in_state('unmatched'), id)
+    local record = record_key(meta)
+    if record then redis.call('ZREM', record, id) end
+    forgotten = forgotten + 1
+  end
+end
+
+if first == 0 then
+  for _, verdict in ipairs({ 'rejected', 'quarantined', 'duplicate', 'unverified' }) do
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.deliveries(verdict), '-inf', cutoff, 'LIMIT', 0, page)) do
+      redis.call('DEL', K.delivery(id))
+      redis.call('ZREM', K.deliveries(verdict), id)
+    end
+  end
+end
+return { #old, forgotten }
