@@ -21,7 +21,7 @@ from receiver.errors import (
 )
 from receiver.event import Delivery
 from receiver.ledger.accept import Record
-from receiver.sources import looks_like
+from receiver.sources import mistaken_for
 from receiver.sources.source import Parsed, Verified
 
 if TYPE_CHECKING:
@@ -146,25 +146,19 @@ class Door:
         return _said(await self._committer.commit(record), parsed, verified)
 
     async def _verify(self, delivery: Delivery, lock: Lock) -> Verified | None:
-        """How it proved itself; None where no key is at hand and none can be had."""
-        try:
-            return lock.source.verify(delivery, lock.way, lock.keys)
-        except Unauthenticated:
-            if not lock.jwks_url:
-                raise
-        # The key may be newer than ours. Fetched at most once a minute, and never from an address in the token.
-        had = dict(lock.keys.jwks)
-        if not await self._keyring.refresh(lock) and not had:
-            return None
+        """How it proved itself; None where it needs a key that is not at hand and cannot be had just now."""
+        if lock.jwks_url:
+            wanted = lock.source.key_id(delivery)
+            # The key may be newer than ours: looked for at our own address, never at one that the token names.
+            if wanted and wanted not in lock.keys.jwks and not await self._keyring.refresh(lock):
+                return None
         return lock.source.verify(delivery, lock.way, lock.keys)
 
     def _refuse(self, name: str, delivery: Delivery | None, error: DeliveryError, started: float) -> Response:
         reason = str(error)
         if delivery is not None and isinstance(error, Unauthenticated):
-            other = looks_like(delivery)
-            product = self._keyring.locks[name].way.product
-            if other and not product.startswith(other):
-                reason += f"; this looks like Zoho {other.capitalize()}, the source {name!r} is {product!r}"
+            mistake = mistaken_for(self._keyring.locks[name].way.product, delivery)
+            reason += f"; {mistake}" if mistake else ""
         if delivery is not None:
             hidden = frozenset({self._keyring.locks[name].way.secret_header})
             self._committer.note(Record(delivery, "rejected", reason, secret_headers=hidden))

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
-from jwt import PyJWKSet
+from jwt import PyJWKSet, PyJWKSetError
 
 from receiver import logs
 from receiver.errors import SettingsError
@@ -26,6 +26,7 @@ OWN_TOKENS = frozenset({"crm_channel"})
 PUBLIC_KEYS = frozenset({"desk"})
 FETCH_AGAIN = 60.0
 """Seconds until an unknown key id may cause another look: a flood of forged tokens must not become a flood of calls."""
+FAILED_AGAIN = 5.0
 LARGEST = 256 * 1024
 
 
@@ -37,7 +38,8 @@ class Lock:
     source: Source
     keys: Keys
     jwks_url: str = ""
-    fetched: float = -FETCH_AGAIN
+    tried: float = -FETCH_AGAIN
+    fetched: bool = False
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
     body_limit: int = 2**20
 
@@ -77,7 +79,7 @@ class Keyring:
             raise SettingsError(problem)
         secrets = self._settings.secrets(name)
         if given.product in OWN_TOKENS:
-            secrets = (*secrets, self._vault.derive(f"source:{name}"))
+            secrets = (*secrets, *self._vault.derive_all(f"source:{name}"))
         elif given.product not in PUBLIC_KEYS and not secrets:
             raise SettingsError(
                 f"sources.{name}: its secret is missing; put it into the environment or .env as "
@@ -103,22 +105,26 @@ class Keyring:
         """The organisation of the connection: Zoho's keys sign for every customer of Zoho's, so whose Desk it is must be known."""
         return self._settings.connections[connection].organisation(product) if connection else ""
 
-    async def refresh(self, lock: Lock, *, force: bool = False) -> bool:
-        """Fetch the public keys of a source again, at most once a minute. False: they could not be had."""
-        if not lock.jwks_url:
-            return True
+    async def refresh(self, lock: Lock) -> bool:
+        """Look for newer public keys of a source, at most once a minute. False: they could not be had just now."""
         async with lock.fetching:
-            if not force and time.monotonic() - lock.fetched < FETCH_AGAIN:
-                return bool(lock.keys.jwks)
+            if time.monotonic() - lock.tried < (FETCH_AGAIN if lock.fetched else FAILED_AGAIN):
+                return lock.fetched
+            lock.tried = time.monotonic()
             try:
                 keys = await _fetch(lock.jwks_url)
-            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+            except (httpx.HTTPError, ValueError, KeyError, TypeError, PyJWKSetError) as error:
+                lock.fetched = False
                 log.warning("jwks.not_fetched", source=lock.way.name, url=lock.jwks_url, error=str(error))
                 return False
-            lock.fetched = time.monotonic()
+            lock.fetched = True
             lock.keys = Keys(secrets=lock.keys.secrets, jwks=keys)
             log.info("jwks.fetched", source=lock.way.name, keys=sorted(keys))
             return True
+
+    async def prepare(self) -> None:
+        """Fetch what will be needed: at the first delivery Desk's host may be away."""
+        await asyncio.gather(*(self.refresh(lock) for lock in self.locks.values() if lock.jwks_url))
 
 
 async def _fetch(url: str) -> dict[str, Any]:

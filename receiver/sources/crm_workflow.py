@@ -111,9 +111,7 @@ def _document(delivery: Delivery, way: Way) -> Any:
         try:
             return strict_json.loads(delivery.body)
         except Malformed as error:
-            raise Malformed(
-                f"{error}; does a merged field hold a quote or a line break? Zoho escapes neither"
-            ) from None
+            raise Malformed(f"{error}; does a merged field hold a quote or a line break?") from None
     if what == "other":
         raise Malformed("the body is neither JSON nor a form")
     said = body.fields(delivery.query) if what == "empty" else body.form(delivery)

@@ -25,18 +25,15 @@ if TYPE_CHECKING:
 ORGANISATION = "x-com-zoho-organizationid"
 
 RESOURCES = (
+    *("invoice", "contact", "salesorder", "purchaseorder", "estimate", "creditnote", "bill", "expense"),
     *(
-        "invoice",
-        "contact",
-        "salesorder",
-        "purchaseorder",
-        "estimate",
-        "creditnote",
-        "bill",
-        "expense",
         "item",
+        "customerpayment",
+        "vendorpayment",
+        "recurringinvoice",
+        "inventory_adjustment",
+        "transfer_order",
     ),
-    *("customerpayment", "vendorpayment", "recurringinvoice", "inventory_adjustment", "transfer_order"),
 )
 
 _FIELD = re.compile(r"[\w .\-\[\]]{1,100}")
@@ -121,9 +118,7 @@ class Finance(Product):
         elif what in ("form", "empty"):
             document = body.form(delivery)
             packed = document.get("JSONString")
-            if isinstance(
-                packed, str
-            ):  # how older organisations of Books and Inventory send the default payload
+            if isinstance(packed, str):  # how older organisations are said to send the default payload
                 document = strict_json.loads(packed.encode())
         else:
             raise Malformed("the body is neither JSON nor a form")
@@ -153,7 +148,7 @@ def _joined(pairs: list[tuple[bytes, bytes]]) -> bytes:
 
 
 def _record(document: dict[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
-    """The record's name and fields: what the event names, else the only object that has an id, else the only one."""
+    """The record's name and fields: what the event names, else the only object with an id, else the only one."""
     wanted = kind.lower().split(".")[1] if kind else ""
     found = [
         (key, value)

@@ -52,8 +52,9 @@ def _about(settings: Settings, wanted: ChannelSettings) -> str:
 def _enable(
     settings: Settings, redis: Redis, clients: Clients, name: str, wanted: ChannelSettings, *, alive: bool
 ) -> bool:
-    secret = (*settings.secrets(wanted.source), clients.tokens.vault.derive(f"source:{wanted.source}"))[0]
-    channel = signing.channel_id(secret, name)
+    derived = clients.tokens.vault.derive_all(f"source:{wanted.source}")
+    secret = (*settings.secrets(wanted.source), *derived)[0]
+    channel = signing.channel_id(derived[-1], name)  # of the oldest key, so that a rotation renews the channel and makes no other
     ends = datetime.now(UTC) + timedelta(seconds=wanted.life)
     asked = {
         "channel_id": channel,

@@ -267,3 +267,21 @@ def test_without_redis_the_answer_is_503_soon_and_nothing_is_promised(settings, 
                 assert time.monotonic() < limit
                 time.sleep(0.1)
             assert read.totals(own.client())["accepted"] == 2
+
+
+def test_desk_without_its_keys_is_kept_unverified(settings, redis, redis_server, desk_key) -> None:
+    """While Desk's host is away a signed delivery is answered 200 and kept, and nothing is run on it; an unsigned one is refused."""
+    redis.config_set("appendonly", "yes")
+    known = settings(
+        TOML.format(jwks="http://127.0.0.1:9"),
+        secrets={"books": BOOKS, "rules": RULES},
+        redis={"url": redis_server.url},
+    )
+    events = [{"eventType": "Ticket_Add", "eventTime": "1", "orgId": "700", "payload": {"id": "5"}}]
+    token = jwt.encode({"iss": "orgId:700", "aud": "webhookId:9"}, desk_key, "RS256", {"kid": "k1"})
+    with served(build(known)) as url, httpx.Client(base_url=url, timeout=10) as client:
+        answer = client.post("/in/desk", json=events, headers={"X-ZDesk-JWT": token})
+        assert (answer.status_code, answer.json()["verdict"]) == (200, "unverified")
+        assert client.post("/in/desk", json=events).status_code == 401
+    assert len(read.deliveries(redis, "unverified")) == 1
+    assert read.totals(redis)["accepted"] == 0

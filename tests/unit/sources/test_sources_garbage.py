@@ -135,13 +135,11 @@ def sound(event: Event) -> None:
     """An event can be written to the ledger and read back, and its texts are texts."""
     back = Event.unpack(event.id, *event.pack())
     assert (back.type, back.record_id, back.data) == (event.type, event.record_id, event.data)
-    assert (
-        isinstance(event.record_id, str)
-        and isinstance(event.identity, str)
-        and isinstance(event.organisation, str)
-    )
-    assert event.type.encode() and event.occurred_at is None or event.occurred_at
-    assert "*" not in event.type and event.dedupe_key() is not None
+    assert all(isinstance(text, str) for text in (event.record_id, event.identity, event.organisation))
+    assert event.occurred is None or event.occurred_at
+    assert event.type.isprintable()
+    assert "*" not in event.type
+    event.dedupe_key()
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
