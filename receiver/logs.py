@@ -39,8 +39,9 @@ _SECRET_NAME = re.compile(
     re.IGNORECASE,
 )
 _SECRET_IN_TEXT = re.compile(
-    r"""((?:[\w-]*(?:token|secret|password)["']?\s*[=:]|[?&]code=)\s*["']?)[^\s"'&,;*)}\]]+"""
-    r"""|((?:Zoho-oauthtoken|Bearer|Basic)\s+)[A-Za-z0-9+/=._~-]{6,}"""
+    # Linear on any text: nothing before the words repeats.
+    r"""((?:(?:token|secret|password)["']?\s{0,3}[=:]|[?&]code=)\s{0,3}["']?)[^\s"'&,;*)}\]]+"""
+    r"""|((?:Zoho-oauthtoken|Bearer|Basic)\s{1,3})[A-Za-z0-9+/=._~-]{6,}"""
     r"""|\b()1000\.[0-9a-f]{32}\.[0-9a-f]{32}\b""",
     re.IGNORECASE,
 )
@@ -210,6 +211,7 @@ def _take_over_stdlib(out: TextIO, shared: list[Processor], renderer: Processor)
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(_wanted)  # not their levels: rq sets its own when a worker starts
     root = logging.getLogger()
     for old in [
         old for old in root.handlers if isinstance(old.formatter, structlog.stdlib.ProcessorFormatter)
@@ -217,8 +219,10 @@ def _take_over_stdlib(out: TextIO, shared: list[Processor], renderer: Processor)
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(logging.INFO)
-    for name in QUIET:
-        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _wanted(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING or not record.name.startswith(QUIET)
 
 
 def _unhandled(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -1,0 +1,212 @@
+"""Calling back: what a handler gets to talk to Zoho with. Nothing of the network is loaded until the first
+call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from receiver.errors import InvalidRequest, NotConnected, SettingsError
+
+if TYPE_CHECKING:
+    from receiver.settings import ConnectionSettings, Settings
+    from receiver.zoho.books import Books
+    from receiver.zoho.clients import Clients
+    from receiver.zoho.crm import CRM
+    from receiver.zoho.desk import Desk
+    from receiver.zoho.tokens import Tokens
+    from receiver.zoho.transport import Answer, Ask, Transport
+    from receiver.zoho.vault import Vault
+
+__all__ = ["Clients", "Tokens", "Vault", "Zoho"]
+
+_ROOMS = {
+    "Clients": "receiver.zoho.clients",
+    "Tokens": "receiver.zoho.tokens",
+    "Vault": "receiver.zoho.vault",
+}
+
+OnWrite = Callable[[str, str, str, Any], None]
+"""Called before every write with (product, module, record id or "", values)."""
+
+# How a product is told which organisation is meant. CRM is not: its token belongs to one organisation.
+_BY_PARAMETER = {"books": "organization_id", "inventory": "organization_id", "invoice": "organization_id"}
+_BY_HEADER = {
+    "desk": "orgId",
+    "billing": "X-com-zoho-subscriptions-organizationid",
+    "expense": "X-com-zoho-expense-organizationid",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _ROOMS:
+        from importlib import import_module  # noqa: PLC0415 - loaded when it is used
+
+        return getattr(import_module(_ROOMS[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+class Zoho:
+    """Zoho's APIs under one connection, for one job.
+
+    `calls` lists every call made, one dict per try: at (ms), product, method, path, params, status, code, ms,
+    credits, write, repeated. In shadow mode reads are real, and writes are listed there (with their `json`)
+    instead of being sent.
+    """
+
+    def __init__(
+        self,
+        tokens: Tokens,
+        transport: Transport,
+        settings: Settings,
+        connection: str,
+        *,
+        organisations: Mapping[str, str] | None = None,
+        fence: Callable[[], None] | None = None,
+        calls: list[dict[str, Any]] | None = None,
+        shadow: bool = False,
+        on_write: OnWrite | None = None,
+    ) -> None:
+        """`organisations` names per product the organisation id that stands for the configured one; `fence`
+        runs before each request and may raise Fenced.
+        """
+        self.tokens = tokens
+        self.settings = settings
+        self.connection = connection
+        self.calls: list[dict[str, Any]] = [] if calls is None else calls
+        self.shadow = shadow
+        self._transport = transport
+        self._organisations = dict(organisations or {})
+        self._fence = fence
+        self._on_write = on_write
+
+    @cached_property
+    def crm(self) -> CRM:
+        """CRM, version 8."""
+        from receiver.zoho.crm import CRM  # noqa: PLC0415 - loaded when it is used
+
+        return CRM(self)
+
+    @cached_property
+    def books(self) -> Books:
+        """Books, version 3; `zoho.books("name")` is another of the connection's organisations."""
+        from receiver.zoho.books import Books  # noqa: PLC0415 - loaded when it is used
+
+        return Books(self)
+
+    @cached_property
+    def desk(self) -> Desk:
+        """Desk, version 1; `zoho.desk("name")` is another of the connection's portals."""
+        from receiver.zoho.desk import Desk  # noqa: PLC0415 - loaded when it is used
+
+        return Desk(self)
+
+    def request(
+        self,
+        product: str,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, object] | None = None,
+        json: Any = None,
+        headers: Mapping[str, str] | None = None,
+        safe: bool | None = None,
+        write: bool | None = None,
+        organisation: str = "",
+    ) -> Any:
+        """The data of any call that has no method here, None where Zoho has none. Raises a ZohoError.
+
+        `path` is whole ("/crm/v8/Deals/actions/count"). `safe` says that repeating it does no harm (GET, PUT
+        and DELETE are taken to be), `write` whether it changes anything (all but GET and HEAD are taken to).
+        """
+        from receiver.zoho.transport import Ask  # noqa: PLC0415 - loaded when it is used
+
+        return self.send(
+            Ask(product, method.upper(), path, texts(params), json, headers or {}, safe, write),
+            organisation=organisation,
+        ).data
+
+    def send(self, ask: Ask, *, organisation: str = "") -> Answer:
+        """The answer to a call, sent to the named organisation of its product."""
+        from dataclasses import replace  # noqa: PLC0415 - loaded when it is used
+
+        if not self.connection:
+            raise NotConnected(
+                "this job has no connection; name it with connection= on the handler or the source"
+            )
+        if ask.product in _BY_PARAMETER and not ask.path.endswith("/organizations"):
+            found = self.organisation(ask.product, organisation)
+            ask = replace(ask, params={**ask.params, _BY_PARAMETER[ask.product]: found})
+        elif ask.product in _BY_HEADER and not ask.path.endswith("/organizations"):
+            found = self.organisation(ask.product, organisation)
+            ask = replace(ask, headers={**ask.headers, _BY_HEADER[ask.product]: found})
+        if ask.writes and self.shadow:
+            return self._pretended(ask)
+        if ask.writes and self._on_write:
+            for module, record_id, values in ask.touches or ((ask.path, "", ask.json),):
+                self._on_write(ask.product, module, record_id, values)
+        return self._transport.send(self.connection, ask, fence=self._fence, calls=self.calls)
+
+    def organisation(self, product: str, name: str = "") -> str:
+        """The organisation id that calls to a product go to; raises SettingsError with the cure where none is
+        set.
+        """
+        if not name and self._organisations.get(product):
+            return self._organisations[product]
+        found = self.connection_settings.organisation(product, name)
+        if not found:
+            which = f'{product} = {{ {name} = "..." }}' if name else f'{product} = "..."'
+            raise SettingsError(
+                f"connections.{self.connection}: no organisation of {product} is set; add   {which}"
+            )
+        return found
+
+    @property
+    def connection_settings(self) -> ConnectionSettings:
+        """The settings of this connection."""
+        found = self.settings.connections.get(self.connection)
+        if found is None:
+            raise NotConnected(
+                f"there is no connection {self.connection!r} in zohook.toml", connection=self.connection
+            )
+        return found
+
+    def _pretended(self, ask: Ask) -> Answer:
+        import time  # noqa: PLC0415 - loaded when it is used
+
+        from receiver.zoho.outcomes import Verdict  # noqa: PLC0415 - loaded when it is used
+        from receiver.zoho.transport import Answer, call_of, check  # noqa: PLC0415 - loaded when it is used
+
+        check(ask)
+        if self._fence:
+            self._fence()
+        line = call_of(ask, None, Verdict(code="shadow"), time.monotonic(), repeated=False)
+        self.calls.append({**line, "json": ask.json})
+        return Answer(200, ask.pretend, {})
+
+
+def texts(params: Mapping[str, object] | None) -> dict[str, str]:
+    """Query parameters as Zoho reads them: booleans in small letters, lists with commas; those that are None
+    are left out.
+    """
+    return {name: _text(value) for name, value in (params or {}).items() if value is not None}
+
+
+def part(text: object) -> str:
+    """One segment of a path, quoted: an id that came from outside cannot lead to another call."""
+    from urllib.parse import quote  # noqa: PLC0415 - loaded when it is used
+
+    written = str(text)
+    if written in {"", ".", ".."}:
+        raise InvalidRequest(f"{written!r} is no id and no name", code="bad_path")
+    return quote(written, safe="")
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple | set | frozenset):
+        return ",".join(_text(one) for one in value)
+    return str(value)

@@ -1,0 +1,58 @@
+"""Clients: what a process has one of, and makes each job's `Zoho` from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from receiver.zoho import OnWrite, Zoho
+from receiver.zoho.consent import Consent
+from receiver.zoho.tokens import Tokens
+from receiver.zoho.transport import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    from receiver.settings import Settings
+    from receiver.zoho.vault import Vault
+    from receiver.zoho.wire import Wire
+
+
+class Clients:
+    """One process's tokens, connections to Zoho and consents; safe from many threads."""
+
+    def __init__(self, redis: Redis, settings: Settings, vault: Vault, http: Wire | None = None) -> None:
+        """`http` is the process's own wire where it is left out."""
+        self.settings = settings
+        self.tokens = Tokens(redis, settings, vault, http)
+        self.consent = Consent(self.tokens)
+        self._transport = Transport(self.tokens, http)
+
+    def for_job(
+        self,
+        connection: str = "",
+        organisation: str = "",
+        product: str = "",
+        *,
+        fence: Callable[[], None] | None = None,
+        calls: list[dict[str, Any]] | None = None,
+        shadow: bool = False,
+        on_write: OnWrite | None = None,
+    ) -> Zoho:
+        """A `Zoho` for one job. Without a connection it is the only one there is; `organisation` is the id
+        that the job's event came from, which stands for the configured one in calls to that `product`.
+        """
+        known = self.settings.connections
+        name = connection or (next(iter(known)) if len(known) == 1 else "")
+        return Zoho(
+            self.tokens,
+            self._transport,
+            self.settings,
+            name,
+            organisations={product: organisation} if product and organisation else None,
+            fence=fence,
+            calls=calls,
+            shadow=shadow or self.settings.mode == "shadow",
+            on_write=on_write,
+        )

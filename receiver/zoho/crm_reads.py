@@ -1,0 +1,202 @@
+"""What can be read from CRM: records, lists, searches, COQL, related records, people and fields."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from receiver.errors import InvalidRequest, NotFound, Unavailable
+from receiver.zoho import part, texts
+from receiver.zoho.transport import Ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from receiver.zoho import Zoho
+    from receiver.zoho.crm_records import Record
+
+BASE = "/crm/v8"
+PAGE = 200
+BY_NUMBER = 2000
+"""Records that can be paged to by number; further ones need the page_token of the page before."""
+FIELDS = 50
+
+
+class Reads:
+    """The reading half of CRM's client."""
+
+    def __init__(self, zoho: Zoho) -> None:
+        self._zoho = zoho
+
+    def get(self, module: str, record_id: str, fields: Sequence[str] | None = None) -> Record:
+        """One record with all its fields, or with those named. Raises NotFound.
+
+        https://www.zoho.com/crm/developer/docs/api/v8/get-records.html; a missing one is a 204, a 404 or
+        INVALID_DATA.
+        """
+        if fields is None:
+            data = self._read(f"/{part(module)}/{part(record_id)}")
+        else:  # only the list takes fields
+            part(record_id)
+            data = self._read(f"/{part(module)}", ids=record_id, fields=_fields(fields))
+        records = _rows(data, "data")
+        if not records:
+            raise NotFound(f"crm: there is no {module} {record_id}", code="NO_CONTENT", status=204)
+        return records[0]
+
+    def list(
+        self,
+        module: str,
+        *,
+        fields: Sequence[str],
+        modified_since: datetime | str | None = None,
+        **params: Any,
+    ) -> Iterator[Record]:
+        """The records of a module one by one, at most 100,000; `params` are Zoho's own (sort_by, sort_order,
+        cvid, ids, ...).
+
+        Fields are mandatory, at most 50. Pages are read as they are needed. `modified_since` is a time with
+        its zone. https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
+        """
+        headers = {"If-Modified-Since": stamp(modified_since)} if modified_since else {}
+        return self._pages(f"/{part(module)}", {"fields": _fields(fields), **texts(params)}, headers)
+
+    def search(
+        self,
+        module: str,
+        criteria: str | None = None,
+        *,
+        email: str | None = None,
+        phone: str | None = None,
+        word: str | None = None,
+        fields: Sequence[str] | None = None,
+        limit: int = PAGE,
+    ) -> Sequence[Record]:
+        """The records found by one of criteria, email, phone or word, at most `limit` (Zoho gives 2,000 in
+        all).
+
+        The index lags behind writes: for "is it there yet" use `coql`.
+        https://www.zoho.com/crm/developer/docs/api/v8/search-records.html
+        """
+        by = {
+            name: value
+            for name, value in zip(
+                ("criteria", "email", "phone", "word"), (criteria, email, phone, word), strict=True
+            )
+            if value
+        }
+        if len(by) != 1:
+            raise InvalidRequest(
+                "search takes one of criteria, email, phone and word", code="REQUIRED_PARAM_MISSING"
+            )
+        asked = {**by, **texts({"fields": fields})}
+        found: list[Record] = []
+        for page in range(1, -(-min(limit, BY_NUMBER) // PAGE) + 1):
+            data = self._read(f"/{part(module)}/search", **asked, page=page, per_page=min(PAGE, limit))
+            found += _rows(data, "data")
+            if not data or not _info(data).get("more_records"):
+                break
+        return found[:limit]
+
+    def coql(self, query: str) -> Sequence[Record]:
+        """The rows of a COQL query, at most 2,000 in one call; an empty list where there are none.
+
+        https://www.zoho.com/crm/developer/docs/api/v8/COQL-Overview.html
+        """
+        ask = Ask("crm", "POST", f"{BASE}/coql", json={"select_query": query}, safe=True, write=False)
+        return _rows(self._zoho.send(ask).data, "data")
+
+    def related(
+        self, module: str, record_id: str, name: str, *, fields: Sequence[str], **params: Any
+    ) -> Iterator[Record]:
+        """The records of a related list, one by one; `name` is the list's API name.
+
+        https://www.zoho.com/crm/developer/docs/api/v8/get-related-records.html
+        """
+        path = f"/{part(module)}/{part(record_id)}/{part(name)}"
+        return self._pages(path, {"fields": _fields(fields), **texts(params)}, {})
+
+    def notes(self, module: str, record_id: str) -> Sequence[Record]:
+        """The notes on a record, with title, content, times and owner."""
+        fields = ("id", "Note_Title", "Note_Content", "Created_Time", "Modified_Time", "Owner")
+        return list(self.related(module, record_id, "Notes", fields=fields))
+
+    def user(self) -> Record:
+        """The user whose consent this is. https://www.zoho.com/crm/developer/docs/api/v8/get-users.html"""
+        return self._one("/users", "users", type="CurrentUser")
+
+    def org(self) -> Record:
+        """The organisation: its `zgid`, name, time zone, edition.
+        https://www.zoho.com/crm/developer/docs/api/v8/get-org-data.html
+        """
+        return self._one("/org", "org")
+
+    def fields(self, module: str) -> Sequence[Record]:
+        """The fields of a module, with api_name, data_type and more.
+        https://www.zoho.com/crm/developer/docs/api/v8/field-meta.html
+        """
+        return _rows(self._read("/settings/fields", module=module), "fields")
+
+    def _read(self, path: str, **params: object) -> Any:
+        return self._zoho.send(Ask("crm", "GET", BASE + path, texts(params))).data
+
+    def _one(self, path: str, key: str, **params: object) -> Record:
+        rows = _rows(self._read(path, **params), key)
+        if not rows:
+            raise NotFound(f"crm: {path} is empty")
+        return rows[0]
+
+    def _pages(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Record]:
+        """By page number to 2,000 records, and by page_token from there; the two exclude each other."""
+        at: dict[str, str] = {"page": "1"}
+        size = int(params.get("per_page") or PAGE)
+        while True:
+            asked = {**params, "per_page": str(size), **at}
+            data = self._zoho.send(Ask("crm", "GET", BASE + path, asked, headers=headers)).data
+            yield from _rows(data, "data")
+            info = _info(data) if data else {}
+            if not info.get("more_records"):
+                return
+            number = int(at.get("page", BY_NUMBER)) + 1
+            token = info.get("next_page_token")
+            if number * size <= BY_NUMBER:
+                at = {"page": str(number)}
+            elif token:
+                at = {"page_token": str(token)}
+            else:
+                raise Unavailable(
+                    f"crm {path}: more records, but no page_token to them", code="no_page_token"
+                )
+
+
+def stamp(moment: datetime | str) -> str:
+    """A time as CRM takes it: ISO 8601 with its offset, whole seconds."""
+    if isinstance(moment, str):
+        return moment
+    if moment.tzinfo is None:
+        raise InvalidRequest("a time needs its zone, for example datetime.now(UTC)", code="INVALID_DATA")
+    return moment.isoformat(timespec="seconds")
+
+
+def _fields(fields: Sequence[str]) -> str:
+    names = [fields] if isinstance(fields, str) else list(fields)
+    if not 0 < len(names) <= FIELDS:
+        raise InvalidRequest(f"name 1 to {FIELDS} fields, not {len(names)}", code="REQUIRED_PARAM_MISSING")
+    return ",".join(names)
+
+
+def _rows(data: Any, key: str) -> list[Record]:
+    """The rows under a key; none where there is no content. Raises Unavailable where the answer has another
+    shape.
+    """
+    if data is None:
+        return []
+    rows = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise Unavailable(f"crm: the answer has no list under {key!r}", code="misfit")
+    return rows
+
+
+def _info(data: Any) -> Mapping[str, Any]:
+    info = data.get("info") if isinstance(data, dict) else None
+    return info if isinstance(info, dict) else {}

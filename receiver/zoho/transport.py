@@ -1,0 +1,296 @@
+"""The transport: one call to a Zoho API with a token, from the first try to the last. Knows no product's
+paths.
+
+Renews the token once where a product says that it is dead; repeats what is safe to repeat, for a few seconds;
+whatever is to wait longer is raised with `retry_after`, for the job can wait better than a thread.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import orjson
+
+from receiver.errors import (
+    ConnectionMisconfigured,
+    DuplicateData,
+    InvalidRequest,
+    PermissionDenied,
+    RateLimited,
+    Request,
+    ScopeMissing,
+    Unavailable,
+    ZohoError,
+)
+from receiver.event import now_ms
+from receiver.zoho.outcomes import Verdict, judge
+from receiver.zoho.wire import NoReply, Reply, Wire, shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from receiver.zoho.token_row import Token
+    from receiver.zoho.tokens import Tokens
+
+PATIENCE = 4.0
+"""Seconds of waiting between tries, in total: a job that waits gives its thread back."""
+TRIES = 4
+DEADLINE = 30.0
+"""Seconds for one try, from connecting to the last byte."""
+SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
+_FOREIGN = frozenset("\\\r\n\t @?#")
+_SECRET = ("token", "secret", "password", "authorization", "code")
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One call as a client means it. `path` begins with a slash, under the product's own host."""
+
+    product: str
+    method: str
+    path: str
+    params: Mapping[str, str] = field(default_factory=dict)
+    json: Any = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    safe: bool | None = None
+    """Whether repeating it has the same effect; None goes by the method."""
+    write: bool | None = None
+    """Whether it changes anything at Zoho; None goes by the method."""
+    pretend: Any = None
+    """What shadow mode answers instead of sending it."""
+    touches: tuple[tuple[str, str, Any], ...] = ()
+    """(module, record id or "", values) of each record that it writes, for whoever remembers our own
+    writes.
+    """
+    deadline: float = DEADLINE
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether it may be sent again when nobody knows if the first one arrived."""
+        return self.method in SAFE if self.safe is None else self.safe
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything at Zoho."""
+        return self.method not in {"GET", "HEAD"} if self.write is None else self.write
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A good answer: its data is None where Zoho has none (204, 304)."""
+
+    status: int
+    data: Any
+    headers: Mapping[str, str]
+
+
+def _no_fence() -> None:
+    """Nothing fences a call that belongs to no job."""
+
+
+class Transport:
+    """Sends calls for all connections; safe from many threads."""
+
+    def __init__(self, tokens: Tokens, http: Wire | None = None, *, patience: float = PATIENCE) -> None:
+        self._tokens = tokens
+        self._http = http
+        self._patience = patience
+
+    def send(
+        self,
+        connection: str,
+        ask: Ask,
+        *,
+        fence: Callable[[], None] | None = None,
+        calls: list[dict[str, Any]] | None = None,
+    ) -> Answer:
+        """The answer, or a ZohoError that says what it was. Each try is appended to `calls`; `fence` runs
+        before each and may raise Fenced.
+        """
+        check(ask)
+        record = calls if calls is not None else []
+        waited, renewed = 0.0, False
+        for number in range(TRIES):
+            (fence or _no_fence)()
+            token = self._tokens.get(connection)
+            reply, verdict = self._try(connection, ask, token, number > 0, record)
+            if verdict.error is None and isinstance(reply, Reply):
+                return Answer(reply.status, verdict.data, reply.headers)
+            if verdict.dead:
+                if not renewed and self._tokens.invalidate(
+                    connection, token.generation, _reason(ask, verdict)
+                ):
+                    renewed = True
+                    continue
+                self._refused(connection, ask, token, verdict, renewed=renewed)
+            wait = _pause(ask, reply, verdict, number)
+            if wait is None or waited + wait > self._patience or number == TRIES - 1:
+                raise error_of(ask, verdict, _url(self._tokens, token, connection, ask), _status(reply))
+            waited += wait
+            time.sleep(wait)
+        raise Unavailable(f"{ask.method} {ask.path}: no good answer", request=_request(ask, ask.path))
+
+    def _try(
+        self, connection: str, ask: Ask, token: Token, repeated: bool, record: list[dict[str, Any]]
+    ) -> tuple[Reply | NoReply, Verdict]:
+        headers = {**ask.headers, "Authorization": f"Zoho-oauthtoken {token.value}"}
+        body = None
+        if ask.json is not None:
+            body = orjson.dumps(ask.json)
+            headers["Content-Type"] = "application/json"
+        began = time.monotonic()
+        reply = (self._http or shared()).exchange(
+            ask.method,
+            _url(self._tokens, token, connection, ask),
+            params=ask.params or None,
+            headers=headers,
+            body=body,
+            deadline=ask.deadline,
+        )
+        if isinstance(reply, NoReply):
+            verdict = Verdict(Unavailable, reply.why, reply.message)
+        else:
+            verdict = judge(ask.product, reply.status, reply.headers, reply.body)
+        record.append(call_of(ask, reply, verdict, began, repeated))
+        return reply, verdict
+
+    def _refused(
+        self, connection: str, ask: Ask, token: Token, verdict: Verdict, *, renewed: bool
+    ) -> NoReturn:
+        """A token that was just made is refused as well, so it is not the token."""
+        if renewed:
+            self._tokens.clear(connection, token.generation, _reason(ask, verdict))
+        request = _request(ask, _url(self._tokens, token, connection, ask))
+        if verdict.ambiguous:
+            raise PermissionDenied(
+                f"{ask.product}: {verdict.message}: the user or the consent may not do this",
+                code=verdict.code,
+                status=401,
+                request=request,
+            )
+        raise ConnectionMisconfigured(
+            f"{ask.product} refuses a token that was just made ({verdict.code}): is dc the data centre where "
+            "the organisation lives?",
+            connection=connection,
+            code=verdict.code,
+            status=401,
+            request=request,
+        )
+
+
+def check(ask: Ask) -> None:
+    """Raises InvalidRequest where the path could lead to another host, or the body is no JSON."""
+    odd = _FOREIGN & {*ask.path} or {".", ".."} & {*ask.path.split("/")}
+    if odd or not ask.path.startswith("/") or ask.path.startswith("//"):
+        raise InvalidRequest(
+            f"the path {ask.path!r} must begin with one slash; queries go into params", code="bad_path"
+        )
+    try:
+        orjson.dumps(ask.json)
+    except TypeError as error:
+        raise InvalidRequest(
+            f"{ask.method} {ask.path}: the body is no JSON: {error}", code="not_json"
+        ) from None
+
+
+def call_of(
+    ask: Ask, reply: Reply | NoReply | None, verdict: Verdict, began: float, repeated: bool
+) -> dict[str, Any]:
+    """One line of what was called; no secret and no body in it. `reply` is None for a call that shadow mode
+    kept back.
+    """
+    return {
+        "at": now_ms(),
+        "product": ask.product,
+        "method": ask.method,
+        "path": ask.path,
+        "params": _shown(ask.params),
+        "status": _status(reply),
+        "code": verdict.code,
+        "ms": int((time.monotonic() - began) * 1000),
+        "credits": _credits(reply.headers) if isinstance(reply, Reply) else None,
+        "write": ask.writes,
+        "repeated": repeated,
+    }
+
+
+def error_of(ask: Ask, verdict: Verdict, url: str, status: int) -> ZohoError:
+    """The error to raise for a verdict."""
+    kind = verdict.error or Unavailable
+    message = f"{ask.product} {ask.method} {ask.path}: {verdict.message}"
+    if kind is ScopeMissing:
+        message += "; the consent lacks a scope: connect again with it"
+    wait = verdict.retry_after
+    if kind is RateLimited and wait is None:
+        wait = 10.0
+    error = kind(
+        message,
+        code=verdict.code,
+        status=status,
+        request=_request(ask, url),
+        retry_after=wait,
+        details=verdict.details,
+    )
+    if verdict.code == "too_large":
+        error.retryable = False
+    if isinstance(error, DuplicateData):
+        error.existing_id = existing(verdict.details)
+    return error
+
+
+def existing(details: object) -> str | None:
+    """The id of the record that a DUPLICATE_DATA names: `details.id` in v2, `details.duplicate_record.id` in
+    v8.
+    """
+    if not isinstance(details, dict):
+        return None
+    inner = details.get("duplicate_record")
+    found = inner.get("id") if isinstance(inner, dict) else None
+    return str(found or details.get("id") or "") or None
+
+
+def _pause(ask: Ask, reply: Reply | NoReply, verdict: Verdict, number: int) -> float | None:
+    """Seconds to the next try, or None where there is to be none."""
+    backoff: float = min(0.25 * 2**number, 2.0) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
+    if verdict.error is RateLimited:  # refused before anything was done, so any call may be repeated
+        return backoff if verdict.retry_after is None else verdict.retry_after
+    if verdict.error is not Unavailable or verdict.code == "too_large":
+        return None
+    if isinstance(reply, NoReply) and not reply.sent:
+        return backoff
+    return max(backoff, verdict.retry_after or 0.0) if ask.repeatable else None
+
+
+def _reason(ask: Ask, verdict: Verdict) -> str:
+    return f"{ask.product}:{verdict.code}"
+
+
+def _status(reply: Reply | NoReply | None) -> int:
+    return reply.status if isinstance(reply, Reply) else 0
+
+
+def _url(tokens: Tokens, token: Token, connection: str, ask: Ask) -> str:
+    return tokens.centre(token, connection).base(ask.product) + ask.path
+
+
+def _request(ask: Ask, url: str) -> Request:
+    return Request(ask.method, url, ask.product, _shown(ask.params))
+
+
+def _shown(params: Mapping[str, str]) -> dict[str, str]:
+    return {
+        name: "***" if any(word in name.lower() for word in _SECRET) else value
+        for name, value in params.items()
+    }
+
+
+def _credits(headers: Mapping[str, str]) -> int | None:
+    """Credits or calls left, where the product says: CRM only after half of the day's are gone."""
+    for name in ("x-api-credits-remaining", "x-rate-limit-remaining-v3", "x-rate-limit-remaining"):
+        value = headers.get(name, "")
+        if value.isdecimal() and value.isascii():
+            return int(value[:18])
+    return None
