@@ -61,6 +61,66 @@ def types() -> str:
     return "zh:types"
 
 
+def unrouted() -> str:
+    """Sorted set of the events that are not routed yet, by ledger sequence: an order waits for the earlier ones."""
+    return "zh:unrouted"
+
+
+def order(key: str) -> str:
+    """Sorted set of the unfinished jobs of one key of one handler, by ledger sequence. Empty when all are finished."""
+    return f"zh:o:{key}"
+
+
+def orders() -> str:
+    """Set of the orders that have jobs, for the recheck of the sweep."""
+    return "zh:o"
+
+
+def latest(key: str) -> str:
+    """Sorted set of the waiting jobs of one key of one handler, by ledger sequence, for superseding. Empty when none waits."""
+    return f"zh:l:{key}"
+
+
+def latest_since(key: str) -> str:
+    """String: since when a debounced key waits, in milliseconds. A day, or until one of its jobs starts."""
+    return f"zh:l:{key}:since"
+
+
+def limit(key: str) -> str:
+    """Sorted set of the runs that a limit counts, by the end of their leases."""
+    return f"zh:c:{key}"
+
+
+def limit_queue(key: str) -> str:
+    """Sorted set of the jobs that wait for a place under a limit, by since when."""
+    return f"zh:c:{key}:queue"
+
+
+def limits() -> str:
+    """Set of the limits for which jobs wait, for the recheck of the sweep."""
+    return "zh:c"
+
+
+def rate(key: str) -> str:
+    """String: the time of a rate's next free place, in milliseconds. Until it is past."""
+    return f"zh:r:{key}"
+
+
+def steps(job_id: str) -> str:
+    """Hash of the steps of one job that were begun or done, JSON. Lives as long as the job."""
+    return f"zh:s:{job_id}"
+
+
+def paused() -> str:
+    """Set of what is paused: `handler:ID`, `queue:NAME`, `source:NAME`. Kept until resumed."""
+    return "zh:paused"
+
+
+def emitted(key: str) -> str:
+    """String: the event that waits under a key of the user's own, until it is routed, replaced or cancelled. A year."""
+    return f"zh:k:{key}"
+
+
 def mark(dedupe: str) -> str:
     """String: the event that a fact became. 7 days for native identities, 60 seconds where only bytes can be compared."""
     return f"zh:m:{dedupe}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from receiver import keys
 from receiver.event import Event
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.pack import unpack
@@ -88,6 +89,7 @@ class Opening:
     state: Literal["due", "dead"] = "due"
     reason: str = ""
     attempt: str = ""
+    policy: str = ""
 
 
 def route(
@@ -97,7 +99,14 @@ def route(
     args: list[Argument] = [iso(), held.id, held.run, held.worker, int(lease * 1000), int(again * 1000)]
     args += ["1" if claim_first else "", len(openings)]
     for opening in openings:
-        args += [opening.handler, opening.state, opening.reason, opening.attempt, opening.queue]
+        args += [
+            opening.handler,
+            opening.state,
+            opening.reason,
+            opening.attempt,
+            opening.queue,
+            opening.policy,
+        ]
     answer = call(redis, "route", *args)
     return answer[1].decode() if answer[0] == b"ok" else None
 
@@ -120,7 +129,7 @@ def finish(redis: Redis, held: Claim, ending: Ending) -> bool:
     """End a run. False: it was no longer ours, and nothing was written."""
     word = call(
         redis, "finish", held.kind, held.id, held.run, held.worker, ending.state, ending.due, ending.tries, ending.reason[:500],
-        ending.attempt, ending.calls, held.event.received, "1" if ending.quiet else "", ending.parked,
+        ending.attempt, iso(), ending.calls, held.event.received, "1" if ending.quiet else "", ending.parked,
     )  # fmt: skip
     return bool(word == b"ok")
 
@@ -160,3 +169,19 @@ def replay(
 def replay_all(redis: Redis, jobs: Iterable[str], mode: Literal["retry", "rerun"] = "retry") -> int:
     """How many of the jobs are run again."""
     return sum(replay(redis, "j", job, mode) == "ok" for job in jobs)
+
+
+def recheck(redis: Redis, most: int = 1_000) -> int:
+    """Give slips to those who are first in an order or under a limit and wait for nobody; how many there were."""
+    return int(call(redis, "recheck", iso(), most))
+
+
+def pause(redis: Redis, what: str) -> None:
+    """Pause `handler:ID`, `queue:NAME` or `source:NAME`: deliveries are still accepted, and its work waits on hold."""
+    redis.sadd(keys.paused(), what)
+
+
+def resume(redis: Redis, what: str) -> int:
+    """End a pause; how much was released."""
+    redis.srem(keys.paused(), what)
+    return release(redis, f"paused:{what}")

@@ -16,12 +16,16 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from receiver.errors import DuplicateHandler, HandlerError, HandlerImportFailed, UnknownOption
+from receiver.routing import pacing
 from receiver.settings import seconds
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from receiver.settings import Settings
+
+Key = Any
+"""`"record"`, `True` (the handler's `key=`), or a function of the event that gives the key."""
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 GROUP = "zohook.handlers"
@@ -46,6 +50,18 @@ class Options:
     connection: str = ""
     queue: str = ""
     model: Any = None
+    key: Key = None
+    order: Key = None
+    on_dead: str = "release"
+    on_failure: str = "hold"
+    latest: Key = None
+    debounce: float | None = None
+    debounce_for: float | None = None
+    concurrency: int | None = None
+    concurrency_per_key: int | None = None
+    rate: str = ""
+    rate_per_key: str = ""
+    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +149,7 @@ def _options(given: dict[str, Any]) -> Options:
     for name in ("changed", "origins", "source"):
         if name in read:
             read[name] = _names(name, read[name])
-    for name in ("retry_for", "timeout", "max_age"):
+    for name in ("retry_for", "timeout", "max_age", "debounce", "debounce_for"):
         if read.get(name) is not None:
             try:
                 read[name] = seconds(read[name])
@@ -148,6 +164,7 @@ def _options(given: dict[str, Any]) -> Options:
         )
     if options.retries is not None and options.retries < 0:
         raise HandlerError("retries= is how often a failed run is tried again: 0 or more")
+    pacing.check(options)
     return options
 
 

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from receiver import logs
+from receiver import keys, logs
 from receiver.event import new_id
 from receiver.ledger import runs
 from receiver.ledger.connect import check, connect
@@ -48,6 +49,8 @@ class Process:
             self.redis, name or f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}", settings.worker.lease
         )
         self.draining = False
+        self._pauses: frozenset[str] = frozenset()
+        self._pauses_until = 0.0
 
     @cached_property
     def clients(self) -> Clients:
@@ -65,6 +68,18 @@ class Process:
         return self.clients.for_job(
             wanted, organisation=event.organisation, product=event.product, fence=fence, calls=calls
         )
+
+    def paused(self) -> frozenset[str]:
+        """What is paused; asked of the ledger once a second at most."""
+        if time.monotonic() > self._pauses_until:
+            found = cast("set[bytes]", self.redis.smembers(keys.paused()))
+            self._pauses = frozenset(each.decode() for each in found)
+            self._pauses_until = time.monotonic() + 1
+        return self._pauses
+
+    def forget_pauses(self) -> None:
+        """Ask again at the next run."""
+        self._pauses_until = 0.0
 
     def run_alone(self, kind: Kind, found_id: str, run: int) -> str:
         """Run a suspect in a process of its own, which it may kill without harm to others; its end is told to the sweep."""

@@ -18,7 +18,7 @@ from receiver.event import now_ms
 from receiver.ledger import runs
 from receiver.ledger.accept import QUEUE
 from receiver.ledger.runs import Ending, Opening
-from receiver.routing import policy
+from receiver.routing import pacing, policy
 from receiver.routing.leases import Held, TimedOut
 from receiver.routing.router import mismatch, wants
 
@@ -67,6 +67,8 @@ def route_event(process: Process, claim: Claim) -> str:
         )
         runs.finish(process.redis, claim, later)
         return ""
+    if paused := process.paused() & {f"source:{claim.event.source}"}:
+        return _hold(process, claim, paused)
     held = Held(claim, time.monotonic() + 60)
     process.leases.hold(held)
     try:
@@ -98,7 +100,11 @@ def route_event(process: Process, claim: Claim) -> str:
 def _open(handler: Handler, event: Event) -> Opening | None:
     queue = f"{QUEUE}_{handler.options.queue}" if handler.options.queue else QUEUE
     try:
-        return Opening(handler.id, queue) if wants(handler, event, now_ms()) else None
+        return (
+            Opening(handler.id, queue, policy=pacing.policy(handler, event))
+            if wants(handler, event, now_ms())
+            else None
+        )
     except Exception as error:  # noqa: BLE001 - a filter is the user's code: its handler's job is dead, the others go on
         attempt = {
             "run": 0,
@@ -107,7 +113,7 @@ def _open(handler: Handler, event: Event) -> Opening | None:
             "error": _error(error),
             "reason": "its filter raised",
         }
-        reason = f"a filter of the handler raised {policy.name(error)}"
+        reason = f"a filter or key of the handler raised {policy.name(error)}"
         return Opening(handler.id, queue, "dead", reason, orjson.dumps(attempt).decode())
 
 
@@ -117,7 +123,17 @@ def run_job(process: Process, claim: Claim) -> str:
     handler = process.plugins.handlers.get(name)
     if handler is None:
         return _pass_on(process, claim, name)
+    asked = {f"handler:{name}", f"queue:{handler.options.queue or QUEUE}"}
+    if paused := process.paused() & asked:
+        return _hold(process, claim, paused)
     return Attempt(process, claim, handler).go()
+
+
+def _hold(process: Process, claim: Claim, paused: frozenset[str]) -> str:
+    what = min(paused)
+    ending = Ending("held", claim.tries, reason=f"{what} is paused", parked=f"paused:{what}", quiet=True)
+    runs.finish(process.redis, claim, ending)
+    return "" if claim.kind == "e" else "held"
 
 
 def _pass_on(process: Process, claim: Claim, name: str) -> str:

@@ -87,14 +87,20 @@ class Sweeper:
 
     def recheck(self) -> int:
         """Release what was parked for a reason that has ended; how much."""
-        released = 0
+        released = runs.recheck(self._redis)
         for reason in read.parked_work(self._redis):
             kind, _, name = reason.partition(":")
-            over = self._process.catalogue.elsewhere(name) if kind == "no_handler" else self._usable(name)
-            if over:
+            if self._over(kind, name):
                 released += runs.release(self._redis, reason)
                 log.info("released", reason=reason, jobs=released)
         return released
+
+    def _over(self, kind: str, name: str) -> bool:
+        if kind == "no_handler":
+            return self._process.catalogue.elsewhere(name)
+        if kind == "paused":
+            return not self._redis.sismember(keys.paused(), name)
+        return self._usable(name)
 
     def _usable(self, connection: str) -> bool:
         if connection not in self._process.settings.connections:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from receiver.ledger.embedded import Embedded
     from tests.conftest import MakeSettings
 
-QUEUES = ("zohook_recovered", "zohook", "zohook_replay")
+QUEUES = ("zohook_recovered", "zohook", "zohook_slow", "zohook_replay")
 
 
 class House:

@@ -58,7 +58,9 @@ desk = {{ product = "desk", connection = "acme" }}
 def served(app: Any) -> Iterator[str]:
     """The app on a port of its own, as the web process runs it."""
     server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, ws="none", server_header=False, http="httptools", loop="uvloop")
+        uvicorn.Config(
+            app, port=0, log_config=None, ws="none", server_header=False, http="httptools", loop="uvloop"
+        )
     )
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
@@ -81,7 +83,11 @@ def desk_key() -> Any:
 @pytest.fixture
 def jwks(desk_key: Any) -> Iterator[str]:
     """Desk's host, that serves its public keys."""
-    key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(desk_key.public_key())) | {"kid": "k1", "use": "sig", "alg": "RS256"}
+    key = json.loads(jwt.algorithms.RSAAlgorithm.to_jwk(desk_key.public_key())) | {
+        "kid": "k1",
+        "use": "sig",
+        "alg": "RS256",
+    }
 
     async def answer(_request: Any) -> JSONResponse:
         return JSONResponse({"keys": [key]})
@@ -91,7 +97,9 @@ def jwks(desk_key: Any) -> Iterator[str]:
 
 
 @pytest.fixture
-def door(settings: MakeSettings, redis_server: Embedded, redis: Redis, jwks: str) -> Iterator[tuple[httpx.Client, Any]]:
+def door(
+    settings: MakeSettings, redis_server: Embedded, redis: Redis, jwks: str
+) -> Iterator[tuple[httpx.Client, Any]]:
     """A client of the running web process, and its settings."""
     redis.config_set("appendonly", "yes")
     known = settings(
@@ -114,13 +122,19 @@ def test_a_signed_books_delivery_becomes_an_event_and_its_repetition_a_duplicate
     client, _ = door
     body = b'{"invoice": {"invoice_id": 987, "status":  "paid"}}'
     first = client.post("/in/books?event=invoice.paid", content=body, headers=books_signature(body))
-    again = client.post("/in/books?event=invoice.paid", content=body, headers=books_signature(body, "theoldbookskey99"))
+    again = client.post(
+        "/in/books?event=invoice.paid", content=body, headers=books_signature(body, "theoldbookskey99")
+    )
     assert first.status_code == again.status_code == 200
     assert first.json()["verdict"] == "accepted"
     assert again.json()["same_as"] == first.json()["events"]
     assert again.json()["secret"] == 1
     row = read.event(redis, first.json()["events"][0])
-    assert (row.event.type, row.event.record_id, row.event.verified_by) == ("books.invoice.paid", "987", "hmac")
+    assert (row.event.type, row.event.record_id, row.event.verified_by) == (
+        "books.invoice.paid",
+        "987",
+        "hmac",
+    )
     kept = read.delivery(redis, row.event.delivery)
     assert kept.body == body
 
@@ -148,7 +162,15 @@ def test_a_crm_notification_proves_itself_by_its_derived_token(door, redis) -> N
 def test_desk_is_verified_with_keys_of_its_own_host(door, redis, desk_key) -> None:
     """A JWT of the right key is taken, probes are answered, and an unsigned event is refused."""
     client, _ = door
-    events = [{"eventType": "Ticket_Add", "eventTime": str(now_ms()), "orgId": "700", "payload": {"id": "5"}, "prevState": None}]
+    events = [
+        {
+            "eventType": "Ticket_Add",
+            "eventTime": str(now_ms()),
+            "orgId": "700",
+            "payload": {"id": "5"},
+            "prevState": None,
+        }
+    ]
     claims = {"iss": "orgId:700", "aud": "webhookId:9", "iat": int(time.time()), "exp": int(time.time()) + 60}
     token = jwt.encode(claims, desk_key, "RS256", {"kid": "k1"})
     answer = client.post("/in/desk", json=events, headers={"X-ZDesk-JWT": token})
@@ -157,7 +179,9 @@ def test_desk_is_verified_with_keys_of_its_own_host(door, redis, desk_key) -> No
     assert client.get("/in/desk").status_code == 200
     assert client.post("/in/desk").status_code == 200
     assert client.post("/in/desk", json=events).status_code == 401
-    foreign = jwt.encode(claims, rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256", {"kid": "k1"})
+    foreign = jwt.encode(
+        claims, rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256", {"kid": "k1"}
+    )
     assert client.post("/in/desk", json=events, headers={"X-ZDesk-JWT": foreign}).status_code == 401
 
 
@@ -166,7 +190,13 @@ def test_desk_is_verified_with_keys_of_its_own_host(door, redis, desk_key) -> No
     [
         ("/in/nothing", {}, b"{}", 404, "unknown_source"),
         ("/in/books?event=invoice.paid", {}, b"{}", 401, "unauthenticated"),
-        ("/in/books?event=invoice.paid", {"X-Zoho-Webhook-Signature": "0" * 64}, b"{}", 401, "unauthenticated"),
+        (
+            "/in/books?event=invoice.paid",
+            {"X-Zoho-Webhook-Signature": "0" * 64},
+            b"{}",
+            401,
+            "unauthenticated",
+        ),
         ("/in/rules", {"X-Webhook-Token": "wrong"}, b"{}", 401, "unauthenticated"),
         ("/in/books", {"content-encoding": "gzip"}, b"\x1f\x8b", 415, "unsupported_encoding"),
         ("/in/books", {}, b"x" * (2**20 + 1), 413, "too_large"),
@@ -233,7 +263,10 @@ def test_a_hundred_at_once_share_writes_and_lose_none(door, redis) -> None:
     async def flood() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=client.base_url) as many:
             bodies = [json.dumps({"invoice": {"invoice_id": index}}).encode() for index in range(100)]
-            posts = [many.post("/in/books?event=invoice.paid", content=each, headers=books_signature(each)) for each in bodies]
+            posts = [
+                many.post("/in/books?event=invoice.paid", content=each, headers=books_signature(each))
+                for each in bodies
+            ]
             return await asyncio.gather(*posts)
 
     answers = asyncio.run(flood())
@@ -242,17 +275,23 @@ def test_a_hundred_at_once_share_writes_and_lose_none(door, redis) -> None:
     assert read.totals(redis)["accepted"] == 100
 
 
-def test_without_redis_the_answer_is_503_soon_and_nothing_is_promised(settings, tmp_path_factory, jwks) -> None:
+def test_without_redis_the_answer_is_503_soon_and_nothing_is_promised(
+    settings, tmp_path_factory, jwks
+) -> None:
     """A dead Redis is 503 within its deadline; when it is back deliveries are accepted again, and nothing accepted is lost."""
     from receiver.ledger.embedded import Embedded
 
     with Embedded(tmp_path_factory.mktemp("own"), share=False) as own:
-        known = settings(TOML.format(jwks=jwks), secrets={"books": BOOKS, "rules": RULES}, redis={"url": own.url})
+        known = settings(
+            TOML.format(jwks=jwks), secrets={"books": BOOKS, "rules": RULES}, redis={"url": own.url}
+        )
         with served(build(known)) as url, httpx.Client(base_url=url, timeout=10) as client:
 
             def post(number: int) -> httpx.Response:
                 body = json.dumps({"invoice": {"invoice_id": number}}).encode()
-                return client.post("/in/books?event=invoice.paid", content=body, headers=books_signature(body))
+                return client.post(
+                    "/in/books?event=invoice.paid", content=body, headers=books_signature(body)
+                )
 
             assert post(1).status_code == 200
             own.kill()

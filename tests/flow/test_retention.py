@@ -27,7 +27,9 @@ def test_finished_events_go_with_all_that_belongs_to_them(house: MakeHouse) -> N
     home = house(handler)
     before = set(home.redis.keys("*"))
     for number in range(250):
-        home.accept("crm.Deals.updated" if number % 2 else "crm.Leads.created", {"x": number}, record_id=str(number))
+        home.accept(
+            "crm.Deals.updated" if number % 2 else "crm.Leads.created", {"x": number}, record_id=str(number)
+        )
     home.work()
     assert retention.trim(home.redis, RetentionSettings(days=1, size=10**12)) == 0
     assert retention.trim(home.redis, NOW) == 250

@@ -180,7 +180,16 @@ def test_a_stock_rq_worker_does_the_same_jobs(project, redis, start) -> None:
     ids = send(redis, count=3)
     url = project.redis.url
     stock = start(
-        *("rq.cli", "worker", "--url", url, "--serializer", "json", "--job-class", "receiver.routing.slips.Slip"),
+        *(
+            "rq.cli",
+            "worker",
+            "--url",
+            url,
+            "--serializer",
+            "json",
+            "--job-class",
+            "receiver.routing.slips.Slip",
+        ),
         *("--burst", "zohook_recovered", "zohook", "zohook_replay"),
     )
     assert stock.wait(60) == 0

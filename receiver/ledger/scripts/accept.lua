@@ -36,6 +36,7 @@ local function accept_event(source, delivery, received)
   redis.call('ZADD', K.events_of_source(source), received, id)
   if record ~= '' then redis.call('ZADD', K.events_of_record(record), seq, id) end
   redis.call('SADD', K.types(), type)
+  redis.call('ZADD', K.unrouted(), seq, id)
   redis.call('ZADD', K.due(), int(now + again), member('e', id))
   give('e', id, 1, queue, iso)
   count('accepted')

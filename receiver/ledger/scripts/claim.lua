@@ -3,14 +3,19 @@
 
 local kind, id, run, worker, lease, alone = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), ARGV[6]
 local key = key_of(kind, id)
-local found = redis.call('HMGET', key, 'state', 'run', 'due', 'tries', 'deaths', 'suspect', 'generation', 'lane', 'made')
+local found = redis.call('HMGET', key, 'state', 'run', 'due', 'tries', 'deaths', 'suspect', 'generation', 'lane', 'made', 'policy', 'slot', 'isolated')
 local state = found[1]
 if not state then return { 'gone' } end
 if state ~= 'due' then return { state } end
 if tonumber(found[2]) + 1 ~= run then return { 'stale' } end
 if tonumber(found[3]) > now then return { 'early' } end
 -- What was running when its process died runs next in a process of its own.
-if found[6] == '1' and alone ~= '1' then return { 'suspect' } end
+if (found[6] == '1' or found[12] == '1') and alone ~= '1' then return { 'suspect' } end
+if kind == 'j' and found[10] then
+  local seq = redis.call('HGET', K.event(string.match(id, '^([^:]+):')), 'seq')
+  local why = may_start(id, found[10], seq, found[11], lease)
+  if why then return { why } end
+end
 
 redis.call('HSET', key, 'state', 'running', 'run', run, 'worker', worker, 'since', int(now), 'alone', alone)
 redis.call('ZADD', K.due(), int(now + lease), member(kind, id))

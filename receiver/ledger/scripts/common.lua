@@ -70,3 +70,78 @@ local function park(kind, id, reason)
   redis.call('SADD', K.parked(reason), member(kind, id))
   redis.call('SADD', K.parked_reasons(), reason)
 end
+
+-- Make a waiting job runnable now, or at its due time where that is later.
+local function wake_job(job, iso)
+  local found = redis.call('HMGET', K.job(job), 'state', 'due', 'run', 'lane', 'queue')
+  if found[1] ~= 'due' then return end
+  local due = tonumber(found[2])
+  if due > now then
+    redis.call('ZADD', K.due(), int(due), member('j', job))
+    return
+  end
+  local queue = (found[4] and found[4] ~= '') and found[4] or found[5] or 'zohook'
+  give('j', job, int(tonumber(found[3]) + 1), queue, iso)
+  redis.call('ZADD', K.due(), int(now + 30000), member('j', job))
+end
+
+-- A run has ended or will wait: let go of its place in an order, under a limit and among the latest; the next one's turn has come.
+local function settle(job, state, policy, iso)
+  if not policy then return end
+  policy = cjson.decode(policy)
+  local finished = state == 'done' or state == 'skipped' or (state == 'dead' and policy.on_dead ~= 'hold')
+  if policy.order and (finished or (policy.yields and state == 'due')) then
+    redis.call('ZREM', K.order(policy.order), job)
+    local head = redis.call('ZRANGE', K.order(policy.order), 0, 0)[1]
+    if head then wake_job(head, iso) else redis.call('SREM', K.orders(), policy.order) end
+  end
+  if policy.latest and (finished or state == 'dead') then redis.call('ZREM', K.latest(policy.latest), job) end
+  if policy.limit then
+    redis.call('ZREM', K.limit(policy.limit), job)
+    local head = redis.call('ZPOPMIN', K.limit_queue(policy.limit))[1]
+    if head then wake_job(head, iso) else redis.call('SREM', K.limits(), policy.limit) end
+  end
+end
+
+-- Whether a job may start now; else why not, with the job put where what it waits for will find it.
+local function may_start(job, policy, seq, slot, lease)
+  if not policy then return nil end
+  policy = cjson.decode(policy)
+  local key = K.job(job)
+  if policy.order and redis.call('ZSCORE', K.order(policy.order), job) then
+    if redis.call('ZRANGE', K.order(policy.order), 0, 0)[1] ~= job then
+      redis.call('ZREM', K.due(), member('j', job))
+      return 'turn'
+    end
+    if redis.call('ZRANGEBYSCORE', K.unrouted(), '-inf', '(' .. seq, 'LIMIT', 0, 1)[1] then
+      redis.call('HSET', key, 'due', int(now + 20), 'given', 0)
+      redis.call('ZADD', K.due(), int(now + 20), member('j', job))
+      return 'turn'
+    end
+  end
+  if policy.rate and not (slot and tonumber(slot) <= now) then
+    local free = tonumber(redis.call('GET', K.rate(policy.rate)) or 0)
+    local at = free - policy.every * (policy.burst - 1)
+    local taken = math.max(free, now) + policy.every
+    redis.call('SET', K.rate(policy.rate), int(taken), 'PX', int(taken - now + 1000))
+    if at > now then
+      redis.call('HSET', key, 'slot', int(at), 'due', int(at), 'given', 0)
+      redis.call('ZADD', K.due(), int(at), member('j', job))
+      return 'rate'
+    end
+  end
+  if policy.limit then
+    redis.call('ZREMRANGEBYSCORE', K.limit(policy.limit), '-inf', int(now))
+    if redis.call('ZCARD', K.limit(policy.limit)) >= policy.most then
+      redis.call('ZADD', K.limit_queue(policy.limit), 'NX', int(now), job)
+      redis.call('SADD', K.limits(), policy.limit)
+      redis.call('ZREM', K.due(), member('j', job))
+      if policy.rate then redis.call('HSET', key, 'slot', int(now)) end
+      return 'limit'
+    end
+    redis.call('ZADD', K.limit(policy.limit), int(now + lease), job)
+  end
+  if policy.rate then redis.call('HDEL', key, 'slot') end
+  if policy.latest then redis.call('DEL', K.latest_since(policy.latest)) end
+  return nil
+end

@@ -1,12 +1,13 @@
 -- End a run: attempt record, state, indexes and the next due time in one step. A run that is not the job's own is refused.
 -- ARGV: kind, id, run, worker, state (done, due, skipped, dead, held), due (ms), tries, reason, attempt (JSON or ''),
---   zoho calls, received (ms), quiet ('1': nothing is counted, the run never began), parked reason
+--   iso, zoho calls, received (ms), quiet ('1': nothing is counted, the run never began), parked reason
 -- Answers 'ok' or 'fenced'.
 
 local kind, id, run, worker, state, due = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5], tonumber(ARGV[6])
-local tries, reason, attempt, calls, received, quiet, parked = ARGV[7], ARGV[8], ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11]), ARGV[12] == '1', ARGV[13]
+local tries, reason, attempt, iso, calls = ARGV[7], ARGV[8], ARGV[9], ARGV[10], tonumber(ARGV[11])
+local received, quiet, parked = tonumber(ARGV[12]), ARGV[13] == '1', ARGV[14]
 local key = key_of(kind, id)
-local found = redis.call('HMGET', key, 'state', 'run', 'worker')
+local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'policy')
 if found[1] ~= 'running' or tonumber(found[2]) ~= run or found[3] ~= worker then return 'fenced' end
 
 redis.call('HSET', key, 'state', state, 'tries', tries, 'reason', reason, 'due', int(due), 'given', 0)
@@ -24,6 +25,7 @@ end
 if kind == 'j' then
   shift(id, 'running', state)
   open_jobs(id, 'running', state)
+  settle(id, state, found[4], iso)
   if state == 'done' then redis.call('HDEL', key, 'reason', 'suspect', 'deaths', 'given') end
   if not quiet then
     if state == 'due' then count('retried') else count(state) end
@@ -36,6 +38,7 @@ if kind == 'j' then
     redis.call('LTRIM', K.recent_jobs(), 0, 199)
   end
 elseif state == 'dead' then
+  redis.call('ZREM', K.unrouted(), id)
   redis.call('ZADD', K.events_in_state('dead'), int(now), id)
   count('dead')
 end

@@ -5,9 +5,13 @@ local lease, worker = tonumber(ARGV[1]), ARGV[2]
 local answers = {}
 for index = 3, #ARGV, 2 do
   local kind, id = string.match(ARGV[index], '^(.):(.+)$')
-  local found = redis.call('HMGET', key_of(kind, id), 'state', 'run', 'worker')
+  local found = redis.call('HMGET', key_of(kind, id), 'state', 'run', 'worker', 'policy')
   local own = found[1] == 'running' and found[2] == ARGV[index + 1] and found[3] == worker
   if own then redis.call('ZADD', K.due(), int(now + lease), ARGV[index]) end
+  if own and found[4] then
+    local policy = cjson.decode(found[4])
+    if policy.limit then redis.call('ZADD', K.limit(policy.limit), int(now + lease), id) end
+  end
   answers[#answers + 1] = own and 1 or 0
 end
 return answers

@@ -31,7 +31,7 @@ for _, id in ipairs(old) do
     for _, handler in ipairs(redis.call('SMEMBERS', K.jobs_of(id))) do
       local job = id .. ':' .. handler
       shift(job, redis.call('HGET', K.job(job), 'state'), 'done')
-      redis.call('DEL', K.job(job), K.attempts(job))
+      redis.call('DEL', K.job(job), K.attempts(job), K.steps(job))
     end
     redis.call('DEL', K.event(id), K.jobs_of(id))
     if meta.delivery then redis.call('DEL', K.delivery(meta.delivery)) end

@@ -15,15 +15,17 @@ local function waiting(queue, given)
   return heads[queue] and heads[queue] <= given
 end
 
-local function bury(kind, id, key, run, worker, deaths)
+local function bury(kind, id, key, deaths, policy)
   local reason = 'quarantined: its process died ' .. deaths .. ' times while running it alone'
   redis.call('HSET', key, 'state', 'dead', 'reason', reason, 'ended', int(now))
   redis.call('ZREM', K.due(), member(kind, id))
   if kind == 'j' then
     shift(id, 'running', 'dead')
     open_jobs(id, 'running', 'dead')
+    settle(id, 'dead', policy, iso)
   else
     redis.call('ZADD', K.events_in_state('dead'), int(now), id)
+    redis.call('ZREM', K.unrouted(), id)
   end
   count('dead')
 end
@@ -39,9 +41,12 @@ local function died(kind, id, key, found)
   redis.call('HDEL', key, 'worker', 'since', 'alone')
   lost = lost + 1
   count('lost')
-  if deaths >= deaths_allowed then return bury(kind, id, key, run, worker, deaths) end
+  if deaths >= deaths_allowed then return bury(kind, id, key, deaths, found[9]) end
   redis.call('HSET', key, 'state', 'due', 'due', int(now))
-  if kind == 'j' then shift(id, 'running', 'due') end
+  if kind == 'j' then
+    shift(id, 'running', 'due')
+    settle(id, 'died', found[9], iso)
+  end
   give(kind, id, int(tonumber(run) + 1), recovered, iso)
   slips = slips + 1
   redis.call('ZADD', K.due(), int(now + again), member(kind, id))
@@ -51,7 +56,7 @@ local page = redis.call('ZRANGEBYSCORE', K.due(), '-inf', int(now), 'LIMIT', 0, 
 for _, each in ipairs(page) do
   local kind, id = string.match(each, '^(.):(.+)$')
   local key = key_of(kind, id)
-  local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'given', 'deaths', 'alone', 'queue', 'lane')
+  local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'given', 'deaths', 'alone', 'queue', 'lane', 'policy')
   if found[1] == 'running' then
     died(kind, id, key, found)
   elseif found[1] == 'due' then

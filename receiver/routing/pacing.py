@@ -1,0 +1,115 @@
+"""What holds a handler back though its event is there: order, latest, debounce, concurrency, rate. Pure.
+
+| option | with `key=` it is per key, without per handler | combines with |
+|---|---|---|
+| `order` | always per key | concurrency, rate; not latest, debounce |
+| `latest`, `debounce` | always per key | concurrency, rate; not order |
+| `concurrency`, `rate` | per handler | all |
+| `concurrency_per_key`, `rate_per_key` | per key | all but the same without `_per_key` |
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from receiver.errors import HandlerError
+
+if TYPE_CHECKING:
+    from receiver.event import Event
+    from receiver.routing.plugins import Handler, Options
+
+_WINDOWS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+
+
+def check(options: Options) -> None:
+    """Raises HandlerError for what does not exist or does not combine."""
+    for name in ("key", "order", "latest"):
+        _check_key(name, getattr(options, name), options)
+    if options.order and (options.latest or options.debounce is not None):
+        raise HandlerError("order= runs every event of a key and latest= or debounce= drops some; choose one")
+    if options.debounce_for is not None and options.debounce is None:
+        raise HandlerError("debounce_for= is the longest wait of debounce=, which is missing")
+    if options.on_dead not in {"release", "hold"} or options.on_failure not in {"hold", "yield"}:
+        raise HandlerError('on_dead= takes "release" or "hold", on_failure= takes "hold" or "yield"')
+    if (options.on_dead != "release" or options.on_failure != "hold") and not options.order:
+        raise HandlerError("on_dead= and on_failure= say what happens to an order, and order= is missing")
+    for plain, keyed in (("concurrency", "concurrency_per_key"), ("rate", "rate_per_key")):
+        if getattr(options, plain) and getattr(options, keyed):
+            raise HandlerError(f"{plain}= and {keyed}= exclude each other")
+        if getattr(options, keyed) and options.key is None:
+            raise HandlerError(f'{keyed}= needs key=, for example key="record"')
+    for name in ("concurrency", "concurrency_per_key"):
+        most = getattr(options, name)
+        if most is not None and (not isinstance(most, int) or most < 1):
+            raise HandlerError(f"{name}= is how many may run at once: 1 or more")
+    for name in ("rate", "rate_per_key"):
+        if getattr(options, name):
+            _rate(name, getattr(options, name))
+
+
+def _check_key(name: str, value: Any, options: Options) -> None:
+    if value is None or value is False or value == "record" or callable(value):
+        return
+    if value is True and name != "key":
+        if options.key is None:
+            raise HandlerError(
+                f'{name}=True takes the key of key=, which is missing; or write {name}="record"'
+            )
+        return
+    raise HandlerError(f'{name}= takes "record" or a function of the event that gives a key, not {value!r}')
+
+
+def _rate(name: str, text: str) -> tuple[float, int]:
+    """(milliseconds between two, how many at once) so that no window of that length holds more than was said."""
+    match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d*)\s*([smhd])\s*", str(text))
+    if not match or int(match[1]) < 1:
+        raise HandlerError(f'{name}={text!r}: write how many in what time, for example "10/m" or "100/30s"')
+    count, window = int(match[1]), int(match[2] or 1) * _WINDOWS[match[3]]
+    burst = max(1, count // 2)
+    return window / max(1, count - burst), burst
+
+
+def policy(handler: Handler, event: Event) -> str:
+    """The policy of one job as the ledger's scripts read it, JSON, or "" where nothing holds it back.
+
+    Raises whatever a key function of the user's raises.
+    """
+    options = handler.options
+    found: dict[str, Any] = {}
+    if options.order and (key := _key(handler, event, options.order)):
+        found |= {"order": key, "on_dead": options.on_dead, "yields": options.on_failure == "yield"}
+    latest = options.latest or ((options.key or "record") if options.debounce is not None else None)
+    if latest and (key := _key(handler, event, latest)):
+        found["latest"] = key
+        if options.debounce is not None:
+            longest = options.debounce_for if options.debounce_for is not None else options.debounce * 10
+            found |= {"debounce": int(options.debounce * 1000), "longest": int(longest * 1000)}
+    most = options.concurrency_per_key or options.concurrency
+    if most:
+        found |= {"limit": _place(handler, event, keyed=bool(options.concurrency_per_key)), "most": most}
+    rate = options.rate_per_key or options.rate
+    if rate:
+        every, burst = _rate("rate", rate)
+        place = _place(handler, event, keyed=bool(options.rate_per_key))
+        found |= {"rate": place, "every": every, "burst": burst}
+    if options.isolated:
+        found["isolated"] = True
+    return orjson.dumps(found).decode() if found else ""
+
+
+def _place(handler: Handler, event: Event, *, keyed: bool) -> str:
+    return (_key(handler, event, handler.options.key) or handler.id) if keyed else handler.id
+
+
+def _key(handler: Handler, event: Event, how: Any) -> str:
+    """The key of one handler for one event; "" where the event has none, which holds nothing back."""
+    if how is True:
+        how = handler.options.key
+    found = event.record_key() if how == "record" else how(event)
+    if found is None or found == "":
+        return ""
+    return f"{handler.id}:{hashlib.sha256(str(found).encode()).hexdigest()[:20]}"
