@@ -13,6 +13,7 @@ ZohookError
 │   ├── DuplicateHandler
 │   ├── HandlerImportFailed
 │   └── UnknownOption
+├── StepUnknown                   nobody knows whether a step happened, and a person must decide
 ├── LedgerError
 │   ├── LedgerUnavailable         Redis refuses, times out or is not fit to hold the ledger
 │   └── Fenced                    this run is no longer the job's own; whatever it does is refused
@@ -115,6 +116,10 @@ class HandlerImportFailed(HandlerError):
 
 class UnknownOption(HandlerError):
     """An option of `@on` that does not exist or does not combine."""
+
+
+class StepUnknown(ZohookError):
+    """A step was begun and its end is unknown, with `if_unknown="stop"`: the job dies for a person to decide."""
 
 
 class LedgerError(ZohookError):

@@ -7,14 +7,14 @@ import os
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import orjson
 
 from receiver.errors import BadFraming
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no letter is taken for another, and it sorts as its number does."""
@@ -40,6 +40,18 @@ def new_id(at: int | None = None) -> str:
 def moment(ms: int) -> datetime:
     """A time of the ledger as an aware datetime."""
     return datetime.fromtimestamp(ms / 1000, UTC)
+
+
+class Effects(Protocol):
+    """What a run does for `event.emit`, `event.cancel` and `event.step`."""
+
+    def emit(
+        self, event_type: str, data: Any, *, at: datetime | None, key: str, replace: bool, record_id: str
+    ) -> str: ...
+
+    def cancel(self, key: str) -> bool: ...
+
+    def step(self, name: str, act: Callable[[], Any], if_unknown: str) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +129,49 @@ class Event:
     record: Any = None
     tries: int = 0
     idempotency_key: str = ""
-    failed: Exception | None = field(default=None, repr=False)
+    depth: int = 0
+    effects: Effects | None = field(default=None, repr=False, compare=False)
+
+    def emit(
+        self,
+        event_type: str,
+        data: Any = None,
+        *,
+        at: datetime | None = None,
+        key: str = "",
+        replace: bool = False,
+        record_id: str = "",
+    ) -> str:
+        """Make an event of one's own (`app.*`), now or at a time with its zone; its id. A retry makes it no second time.
+
+        Under a `key` one event waits at a time: a second one is dropped in favour of the first, or takes its place with
+        `replace=True`.
+        """
+        return self._effects().emit(event_type, data, at=at, key=key, replace=replace, record_id=record_id)
+
+    def cancel(self, key: str) -> bool:
+        """Cancel the event that waits under a key; False if none does."""
+        return self._effects().cancel(key)
+
+    def step(
+        self,
+        name: str,
+        function: Callable[..., Any],
+        *args: Any,
+        if_unknown: Literal["repeat", "stop"] = "repeat",
+        **named: Any,
+    ) -> Any:
+        """Do something once for this job, whoever it is done to: `event.step("mail", send, address)`.
+
+        A retry does not repeat it and gets what it returned then (JSON). Where it was begun and nobody knows whether it
+        happened, it is repeated, or with `if_unknown="stop"` the job dies for a person to decide.
+        """
+        return self._effects().step(name, lambda: function(*args, **named), if_unknown)
+
+    def _effects(self) -> Effects:
+        if self.effects is None:
+            raise RuntimeError("an event can emit, cancel and step only while a handler runs on it")
+        return self.effects
 
     @property
     def product(self) -> str:
@@ -175,6 +229,7 @@ class Event:
             "delivery": self.delivery,
             "connection": self.connection,
             "verified_by": self.verified_by,
+            "depth": self.depth or None,
         }
         meta = {key: value for key, value in kept.items() if value not in (None, "")}
         body = (

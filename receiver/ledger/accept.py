@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from receiver.event import Delivery, Event
 
-Verdict = Literal["accepted", "rejected", "quarantined", "unverified"]
+Verdict = Literal["accepted", "rejected", "quarantined", "unverified", "emitted"]
 QUEUE, RECOVERED, REPLAY = "zohook", "zohook_recovered", "zohook_replay"
 KEPT = 5_000
 """How many deliveries of each verdict but accepted are kept."""
@@ -39,6 +39,9 @@ class Record:
     verified_by: str = ""
     secret: int = 0
     secret_headers: frozenset[str] = field(default=frozenset())
+    due: int = 0
+    key: str = ""
+    replace: bool = False
 
     def meta(self) -> bytes:
         """What is kept beside the body; headers that are secrets are masked, for whoever reads the page."""
@@ -71,6 +74,7 @@ class Record:
             meta, data = event.pack()
             mark = event.dedupe_key() if window else ""
             found += [event.id, event.type, mark, window, meta, pack(data), event.record_key()]
+            found += [self.due, self.key, "1" if self.replace else ""]
         return found
 
 

@@ -185,3 +185,8 @@ def resume(redis: Redis, what: str) -> int:
     """End a pause; how much was released."""
     redis.srem(keys.paused(), what)
     return release(redis, f"paused:{what}")
+
+
+def cancel(redis: Redis, key: str) -> bool:
+    """Cancel the event that waits under a key of the user's own; False where none does."""
+    return bool(call(redis, "cancel", key))

@@ -20,6 +20,7 @@ from receiver.errors import (
     RetryLater,
     ScopeMissing,
     Skip,
+    StepUnknown,
     TokenThrottled,
     ZohoError,
 )
@@ -59,6 +60,8 @@ def decide(
     if isinstance(error, ConnectionUnusable):
         return Decision("held", tries, reason=str(error), parked=f"connection:{error.connection}")
     tries += 1
+    if isinstance(error, StepUnknown):
+        return Decision("dead", tries, reason=str(error))
     if isinstance(error, InvalidRequest | PermissionDenied | ScopeMissing):
         return Decision("dead", tries, reason=f"Zoho will not take this: {error}")
     if options.retries is not None and tries > options.retries:

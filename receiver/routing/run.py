@@ -19,6 +19,7 @@ from receiver.ledger import runs
 from receiver.ledger.accept import QUEUE
 from receiver.ledger.runs import Ending, Opening
 from receiver.routing import pacing, policy
+from receiver.routing.effects import DEEPEST, RunEffects
 from receiver.routing.leases import Held, TimedOut
 from receiver.routing.router import mismatch, wants
 
@@ -69,6 +70,11 @@ def route_event(process: Process, claim: Claim) -> str:
         return ""
     if paused := process.paused() & {f"source:{claim.event.source}"}:
         return _hold(process, claim, paused)
+    if claim.event.depth > DEEPEST and not claim.lane:
+        reason = f"a loop: events that cause each other, {claim.event.depth} deep"
+        runs.finish(process.redis, claim, Ending("dead", reason=reason))
+        log.error("event.loop", event_id=claim.event.id, type=claim.event.type, depth=claim.event.depth)
+        return ""
     held = Held(claim, time.monotonic() + 60)
     process.leases.hold(held)
     try:
@@ -185,6 +191,7 @@ class Attempt:
         event, options = self.claim.event, self.handler.options
         event.tries = self.claim.tries
         event.idempotency_key = event.job_key(self.handler.id, self.claim.generation)
+        event.effects = RunEffects(self.process, self.held)
         if options.model is not None:
             event.data = options.model.model_validate(event.data)
         zoho = self.process.zoho(event, options.connection, self.held.fence, self.calls)

@@ -13,7 +13,7 @@ local function record_key(meta)
 end
 
 local function finished(id, state)
-  if state ~= 'routed' and state ~= 'unmatched' then return false end
+  if state ~= 'routed' and state ~= 'unmatched' and state ~= 'cancelled' then return false end
   for _, handler in ipairs(redis.call('SMEMBERS', K.jobs_of(id))) do
     local job = redis.call('HGET', K.job(id .. ':' .. handler), 'state')
     if OPEN[job] or job == 'dead' then return false end

@@ -1,0 +1,13 @@
+-- Cancel the event that waits under a key of the user's own. ARGV: key. Answers 1, or 0 where none waits.
+
+local id = redis.call('GET', K.emitted(ARGV[1]))
+if not id then return 0 end
+local found = redis.call('HMGET', K.event(id), 'state', 'run')
+redis.call('DEL', K.emitted(ARGV[1]))
+if found[1] ~= 'due' or found[2] ~= '0' then return 0 end
+redis.call('HSET', K.event(id), 'state', 'cancelled')
+redis.call('ZREM', K.due(), member('e', id))
+redis.call('ZREM', K.unrouted(), id)
+count('cancelled')
+flush_counts()
+return 1

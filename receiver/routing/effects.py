@@ -1,0 +1,104 @@
+"""What a run does beside calling Zoho: events of its own, and steps that happen once over all tries."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from receiver import keys
+from receiver.errors import HandlerError, StepUnknown
+from receiver.event import Delivery, Event, new_id, now_ms
+from receiver.ledger import runs
+from receiver.ledger.accept import Record, accept
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from receiver.routing.leases import Held
+    from receiver.routing.process import Process
+
+WINDOW = 7 * 86_400.0
+DEEPEST = 5
+"""A chain of events that cause each other deeper than this is a loop."""
+
+
+class RunEffects:
+    """`event.emit`, `event.cancel` and `event.step` of one run. Nothing is done for a run that is fenced."""
+
+    def __init__(self, process: Process, held: Held) -> None:
+        self._process = process
+        self._redis = process.redis
+        self._held = held
+        self._emitted = 0
+
+    def emit(
+        self, event_type: str, data: Any, *, at: datetime | None, key: str, replace: bool, record_id: str
+    ) -> str:
+        """Accept an event of the user's own; its id, or that of the one that is there already."""
+        self._held.fence()
+        if not event_type.startswith("app.") or event_type.count(".") < 1 or not all(event_type.split(".")):
+            raise HandlerError(f"an event of your own has a type app.something, not {event_type!r}")
+        if at is not None and at.tzinfo is None:
+            raise HandlerError(
+                "emit(at=...) takes a time with its zone, for example datetime.now(UTC) + timedelta(days=1)"
+            )
+        claim = self._held.claim
+        self._emitted += 1
+        made = Event(
+            id=new_id(),
+            type=event_type,
+            source=claim.event.source,
+            data=data,
+            received=now_ms(),
+            organisation=claim.event.organisation,
+            record_id=record_id,
+            origin="handler",
+            cause=claim.event.id,
+            connection=claim.event.connection,
+            identity=f"{claim.id}:{claim.generation}:{self._emitted}:{event_type}:{key}",
+            depth=claim.event.depth + 1,
+        )
+        due = int(at.timestamp() * 1000) if at else 0
+        delivery = Delivery.arrive(claim.event.source, method="EMIT")
+        record = Record(delivery, "emitted", events=[made], window=WINDOW, due=due, key=key, replace=replace)
+        answer = accept(self._redis, [record], again=self._process.settings.worker.again)[0]
+        return answer.new[0] if answer.new else answer.duplicates[0][1]
+
+    def cancel(self, key: str) -> bool:
+        """Cancel what waits under a key."""
+        self._held.fence()
+        return runs.cancel(self._redis, key)
+
+    def step(self, name: str, act: Callable[[], Any], if_unknown: str) -> Any:
+        """Do it unless it was done for this job; what it returned, then or now."""
+        self._held.fence()
+        claim = self._held.claim
+        place, field = keys.steps(claim.id), f"{claim.generation}:{name}"
+        known = self._redis.hget(place, field)
+        if known is not None:
+            told = orjson.loads(known)
+            if told["state"] == "done":
+                return told.get("result")
+            if if_unknown == "stop":
+                raise StepUnknown(
+                    f"the step {name!r} was begun in run {told['run']}, and nobody knows whether it happened; look, then rerun"
+                )
+        self._redis.hset(place, field, orjson.dumps({"state": "begun", "run": claim.run, "at": now_ms()}))
+        try:
+            result = act()
+        except Exception:
+            self._redis.hdel(place, field)  # it said itself that it did not happen
+            raise
+        self._redis.hset(place, field, _told(name, result))
+        return result
+
+
+def _told(name: str, result: Any) -> bytes:
+    try:
+        return orjson.dumps({"state": "done", "at": now_ms(), "result": result})
+    except TypeError as error:
+        raise HandlerError(
+            f"the step {name!r} returned a {type(result).__name__}, which cannot be remembered; return JSON or None"
+        ) from error
