@@ -13,11 +13,14 @@ from redis.exceptions import RedisError
 from rq.worker import BaseWorker, WorkerStatus
 
 from receiver import keys, logs
-from receiver.ledger import turns
+from receiver.event import now_ms
+from receiver.ledger import runs, turns
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.connect import check, connect
+from receiver.ledger.runs import Ending
 from receiver.routing import process as processes
-from receiver.routing import run
+from receiver.routing import route, run
+from receiver.routing.finisher import Finisher
 from receiver.routing.leases import TimedOut
 from receiver.routing.process import Process
 from receiver.routing.router import unknown_patterns
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from receiver.ledger.runs import Kind
+    from receiver.ledger.runs import Claim, Kind
     from receiver.ledger.turns import Slip
 
 log = logs.get("worker")
@@ -53,12 +56,14 @@ class Worker(BaseWorker):
         self.threads = process.settings.worker.threads
         self.stopping = threading.Event()
         self.freed = threading.Event()
-        self.inbox: queue.SimpleQueue[Slip | None] = queue.SimpleQueue()
+        self.inbox: queue.SimpleQueue[tuple[Slip, Claim | None] | None] = queue.SimpleQueue()
+        self.busy = 0
         self.lock = threading.Lock()
         self.under_way: dict[str, Slip] = {}
         self.done: list[Slip] = []
         self.worked = 0
         self._beaten = 0.0
+        process.finisher = Finisher(process.redis, process.settings.worker.lease)
 
     def request_stop(self, signum: int, frame: Any) -> None:  # noqa: ARG002 - RQ's signature
         """A flag and no more: an exception raised here could come between taking a slip and noting it."""
@@ -101,22 +106,29 @@ class Worker(BaseWorker):
                 if self._crippled():
                     return 1
                 taken = self._turn()
-                if burst and not taken and not self.under_way and not self._due_soon():
+                if taken is None:
+                    self.freed.wait(1)
+                    self.freed.clear()
+                    continue
+                if burst and not taken and self._idle() and not self._due_soon():
                     return 0
                 if not taken:
-                    self._wait(burst=burst)
+                    self.connection.blpop([keys.wake()], timeout=0.05 if burst else 1)
             except RedisError as error:
                 log.warning("worker.redis", error=str(error))
                 self.stopping.wait(1)
         return 0
 
-    def _turn(self) -> int:
-        """Strike off and take, in one script; hand what was taken to the threads."""
+    def _turn(self) -> int | None:
+        """Strike off and take, in one script; claim and route what was taken, in one round trip each; hand it to the threads.
+
+        How many were taken; None where all threads are busy and nothing was asked for.
+        """
         with self.lock:
+            idle = self.threads - self.busy
+            if idle <= 0:
+                return None
             done, self.done = self.done, []
-            idle = self.threads - len(self.under_way)
-        if not done and not idle:
-            return 0
         try:
             slips = turns.turn(self.connection, self.name, self.names, idle, done)
         except RedisError:
@@ -125,44 +137,82 @@ class Worker(BaseWorker):
             raise
         with self.lock:
             self.under_way.update((slip.id, slip) for slip in slips)
-        for slip in slips:
-            self.inbox.put(slip)
+            self.busy += len(slips)
+        try:
+            self._hand_out(slips)
+        except Exception:  # what was claimed comes again when its lease is over
+            log.exception("turn.failed", slips=len(slips))
+            for slip in slips:
+                self._ended(slip, began=False)
         return len(slips)
 
-    def _wait(self, *, burst: bool) -> None:
-        """Wait for something to do: a free thread where all are busy, else a wake-up, which carries nothing."""
+    def _hand_out(self, slips: list[Slip]) -> None:
+        process = self.process
+        known = [(slip, ids) for slip in slips if (ids := slip.ids()) is not None]
+        for slip in slips:
+            if slip.ids() is None:
+                log.error("slip.forged", id=slip.id, queue=slip.queue)
+                self._ended(slip, began=False)
+        if not known:
+            return
+        asks = [cast("tuple[Kind, str, int]", ids) for _, ids in known]
+        claims = runs.claim_many(process.redis, asks, process.name, process.settings.worker.lease)
+        events: list[tuple[Slip, Claim]] = []
+        for (slip, _), claim in zip(known, claims, strict=True):
+            if isinstance(claim, str):
+                if claim == "suspect":
+                    self.inbox.put((slip, None))
+                else:
+                    self._ended(slip, began=False)
+            elif claim.kind == "e":
+                events.append((slip, claim))
+            else:
+                self.inbox.put((slip, claim))
+        if events:
+            jobs = {claim.event.id: claim for claim in route.route(process, [claim for _, claim in events])}
+            for slip, claim in events:
+                if job := jobs.get(claim.event.id):
+                    self.inbox.put((slip, job))
+                else:
+                    self._ended(slip, began=False)
+
+    def _ended(self, slip: Slip, *, began: bool = True) -> None:
+        """The ending of a slip's work is written: RQ may forget the slip."""
         with self.lock:
-            busy, done = len(self.under_way) >= self.threads, bool(self.done)
-        if busy:
-            self.freed.wait(1)
-            self.freed.clear()
-        elif not done:
-            self.connection.blpop([keys.wake()], timeout=0.05 if burst else 1)
+            self.under_way.pop(slip.id, None)
+            self.done.append(slip)
+            self.worked += began
+            if not began:
+                self.busy -= 1
+        self.freed.set()
 
     def _hand(self) -> None:
-        while (slip := self.inbox.get()) is not None:
-            if self.stopping.is_set():
+        while (taken := self.inbox.get()) is not None:
+            slip, claim = taken
+            if self.stopping.is_set() and claim is None:
                 self._give_back(slip)
                 continue
             try:
-                self._do(slip)
+                self._do(slip, claim)
             except (Exception, TimedOut):
                 log.exception("slip.failed", slip=slip.id)
+                self._ended(slip)
             finally:
                 with self.lock:
-                    self.under_way.pop(slip.id, None)
-                    self.done.append(slip)
-                    self.worked += 1
+                    self.busy -= 1
                 self.freed.set()
 
-    def _do(self, slip: Slip) -> None:
-        ids = slip.ids()
-        if ids is None:
-            log.error("slip.forged", id=slip.id, queue=slip.queue)
-            return
-        kind, found, number = ids
-        word = run.work(self.process, cast("Kind", kind), found, number)
-        log.debug("slip.done", slip=slip.id, id=found, run=number, word=word)
+    def _do(self, slip: Slip, claim: Claim | None) -> None:
+        if claim is None:
+            kind, found, number = cast("tuple[Kind, str, int]", slip.ids())
+            self.process.run_alone(kind, found, number)
+            self._ended(slip)
+        elif self.stopping.is_set():
+            # Claimed but not begun: due again at once, and no try is counted.
+            back = Ending("due", claim.tries, now_ms(), "given back by a worker that stops", quiet=True)
+            self.process.finish(claim, back, lambda _own: self._ended(slip))
+        else:
+            run.run_job(self.process, claim, lambda: self._ended(slip))
 
     def _give_back(self, slip: Slip) -> None:
         try:
@@ -171,6 +221,7 @@ class Worker(BaseWorker):
             log.warning("slip.not_given_back", slip=slip.id, error=str(error))
         with self.lock:
             self.under_way.pop(slip.id, None)
+            self.busy -= 1
 
     def _beat(self) -> None:
         """RQ's heartbeat, the catalogue's, and RQ's suspension, every few seconds."""
@@ -196,6 +247,13 @@ class Worker(BaseWorker):
         self.stopping.set()
         return True
 
+    def _idle(self) -> bool:
+        """Whether nothing is under way and nothing is queued."""
+        with self.lock:
+            if self.busy or self.under_way:
+                return False
+        return not any(self.connection.llen(keys.rq_queue(name)) for name in self.names)
+
     def _due_soon(self) -> bool:
         horizon = (time.time() + 2) * 1000
         return bool(self.connection.zcount(keys.due(), "-inf", horizon))
@@ -214,14 +272,14 @@ class Worker(BaseWorker):
         )
         while any(hand.is_alive() for hand in hands) and time.monotonic() < limit:
             with self.lock:
-                left = len(self.under_way) - len(self.process.leases.stuck)
+                left = self.busy - len(self.process.leases.stuck)
             if left <= 0:
                 break
             self._quietly(self._beat)
             time.sleep(0.02)
+        self.process.close()
         self._quietly(lambda: turns.turn(self.connection, self.name, self.names, 0, self.done))
         self._quietly(self.teardown)
-        self.process.close()
         log.info("worker.stopped", name=self.name, worked=self.worked)
 
     def _quietly(self, act: Any) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from receiver import keys
-from receiver.event import Event
+from receiver.event import Event, now_ms
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.pack import unpack
-from receiver.ledger.script import Argument, call, iso
+from receiver.ledger.script import Argument, call, call_many, iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -54,30 +55,51 @@ class Claim:
         return f"{self.kind}:{self.id}"
 
 
-def claim(
-    redis: Redis, kind: Kind, found_id: str, run: int, worker: str, lease: float, *, alone: bool = False
-) -> Claim | str:
-    """Take a run, or the word why not: gone, stale, early, or the state that it is in. `lease` in seconds."""
-    answer = call(redis, "claim", kind, found_id, run, worker, int(lease * 1000), "1" if alone else "")
+def claim_many(
+    redis: Redis, asks: Sequence[tuple[Kind, str, int]], worker: str, lease: float, *, alone: bool = False
+) -> list[Claim | str]:
+    """Take runs of (kind, id, run), each a claim or the word why not: gone, stale, early, suspect, turn, rate, limit, or the
+    state that it is in. `lease` in seconds.
+
+    Each claim bears a token of its own, so that asking again after a lost answer gives the same claim, and a second slip for
+    the same run in the same process does not.
+    """
+    tokens = [f"{worker}#{os.urandom(4).hex()}" for _ in asks]
+    flag, milliseconds = "1" if alone else "", int(lease * 1000)
+    batch = [(*ask, token, milliseconds, flag) for ask, token in zip(asks, tokens, strict=True)]
+    answers = call_many(redis, "claim", batch)
+    return [_claimed(ask, token, answer) for ask, token, answer in zip(asks, tokens, answers, strict=True)]
+
+
+def _claimed(ask: tuple[Kind, str, int], token: str, answer: Any) -> Claim | str:
+    if isinstance(answer, Exception):
+        return f"error: {answer}"
     word = answer[0].decode()
     if word != "ok":
         return str(word)
+    kind, found_id, run = ask
     tries, deaths, suspect, generation, lane, made, meta, data, seq = answer[1:]
     event_id = found_id if kind == "e" else split_job(found_id)[0]
-    event = Event.unpack(event_id, meta, unpack(data), int(seq))
     return Claim(
         kind=kind,
         id=found_id,
         run=run,
-        worker=worker,
+        worker=token,
         tries=int(tries),
         deaths=int(deaths),
         suspect=bool(suspect),
         generation=int(generation),
         lane=lane.decode(),
         made=int(made),
-        event=event,
+        event=Event.unpack(event_id, meta, unpack(data), int(seq)),
     )
+
+
+def claim(
+    redis: Redis, kind: Kind, found_id: str, run: int, worker: str, lease: float, *, alone: bool = False
+) -> Claim | str:
+    """`claim_many` of one."""
+    return claim_many(redis, [(kind, found_id, run)], worker, lease, alone=alone)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +114,38 @@ class Opening:
     policy: str = ""
 
 
+def route_many(
+    redis: Redis,
+    routes: Sequence[tuple[Claim, Sequence[Opening]]],
+    *,
+    lease: float,
+    again: float,
+    claim_first: bool,
+) -> list[Claim | None]:
+    """Open the jobs of events and end their routing. Per event the claim of the job that was taken at once, or None."""
+    batch: list[list[Argument]] = []
+    for held, openings in routes:
+        args: list[Argument] = [iso(), held.id, held.run, held.worker, int(lease * 1000), int(again * 1000)]
+        args += ["1" if claim_first else "", len(openings)]
+        for each in openings:
+            args += [each.handler, each.state, each.reason, each.attempt, each.queue, each.policy]
+        batch.append(args)
+    answers = call_many(redis, "route", batch)
+    return [_taken(held, answer) for (held, _), answer in zip(routes, answers, strict=True)]
+
+
+def _taken(held: Claim, answer: Any) -> Claim | None:
+    if isinstance(answer, Exception) or answer[0] != b"ok" or not answer[1]:
+        return None
+    made = now_ms()
+    return Claim("j", answer[1].decode(), 1, held.worker, 0, 0, False, 0, "", made, held.event)
+
+
 def route(
     redis: Redis, held: Claim, openings: Sequence[Opening], *, lease: float, again: float, claim_first: bool
-) -> str | None:
-    """Open the jobs of an event and end its routing. The id of the job that was claimed at once, "" for none, None if fenced."""
-    args: list[Argument] = [iso(), held.id, held.run, held.worker, int(lease * 1000), int(again * 1000)]
-    args += ["1" if claim_first else "", len(openings)]
-    for opening in openings:
-        args += [
-            opening.handler,
-            opening.state,
-            opening.reason,
-            opening.attempt,
-            opening.queue,
-            opening.policy,
-        ]
-    answer = call(redis, "route", *args)
-    return answer[1].decode() if answer[0] == b"ok" else None
+) -> Claim | None:
+    """`route_many` of one."""
+    return route_many(redis, [(held, openings)], lease=lease, again=again, claim_first=claim_first)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,21 +162,34 @@ class Ending:
     quiet: bool = False
 
 
+def finish_many(redis: Redis, endings: Sequence[tuple[Claim, Ending]]) -> list[bool]:
+    """End runs. False: it was no longer ours, and nothing was written."""
+    batch: list[list[Argument]] = [
+        [
+            held.kind, held.id, held.run, held.worker, ending.state, ending.due, ending.tries, ending.reason[:500],
+            ending.attempt, iso(), ending.calls, held.event.received, "1" if ending.quiet else "", ending.parked,
+        ]
+        for held, ending in endings
+    ]  # fmt: skip
+    return [answer == b"ok" for answer in call_many(redis, "finish", batch)]
+
+
 def finish(redis: Redis, held: Claim, ending: Ending) -> bool:
-    """End a run. False: it was no longer ours, and nothing was written."""
-    word = call(
-        redis, "finish", held.kind, held.id, held.run, held.worker, ending.state, ending.due, ending.tries, ending.reason[:500],
-        ending.attempt, iso(), ending.calls, held.event.received, "1" if ending.quiet else "", ending.parked,
-    )  # fmt: skip
-    return bool(word == b"ok")
+    """`finish_many` of one."""
+    return finish_many(redis, [(held, ending)])[0]
 
 
-def renew(redis: Redis, worker: str, lease: float, members: Sequence[tuple[str, int]]) -> list[bool]:
-    """Renew the leases of (member, run) pairs; False for a run that is lost."""
-    args: list[Argument] = [int(lease * 1000), worker]
-    for member, run in members:
-        args += [member, run]
+def renew(redis: Redis, lease: float, held: Sequence[tuple[str, int, str]]) -> list[bool]:
+    """Renew the leases of (member, run, token); False for a run that is lost."""
+    args: list[Argument] = [int(lease * 1000)]
+    for each in held:
+        args += each
     return [found == 1 for found in call(redis, "renew", *args)]
+
+
+def lapse(redis: Redis, kind: Kind, found_id: str, run: int, process: str) -> bool:
+    """End at once the lease of a run whose process is known to be dead; False where it had ended already."""
+    return bool(call(redis, "lapse", kind, found_id, run, process))
 
 
 def sweep(redis: Redis, *, limit: int = 500, again: float, deaths: int) -> tuple[int, int, int]:

@@ -50,9 +50,8 @@ class Held:
 class Leases:
     """Keeps the leases of one process. One thread for all, so a hundred handlers cost one round trip a renewal."""
 
-    def __init__(self, redis: Redis, worker: str, lease: float) -> None:
+    def __init__(self, redis: Redis, lease: float) -> None:
         self._redis = redis
-        self.worker = worker
         self.lease = lease
         self._held: dict[str, Held] = {}
         self._lock = threading.Lock()
@@ -116,7 +115,9 @@ class Leases:
             return
         try:
             answers = runs.renew(
-                self._redis, self.worker, self.lease, [(each.claim.member, each.claim.run) for each in held]
+                self._redis,
+                self.lease,
+                [(each.claim.member, each.claim.run, each.claim.worker) for each in held],
             )
         except RedisError as error:
             log.warning("leases.not_renewed", count=len(held), error=str(error))

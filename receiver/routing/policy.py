@@ -10,9 +10,11 @@ Pure: an error, a number of tries and a time go in, a decision comes out.
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from receiver import logs
 from receiver.errors import (
     ConnectionUnusable,
     InvalidRequest,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from receiver.routing.plugins import Options
 
 FIRST, LONGEST = 10.0, 6 * 3600.0
+TRACEBACK = 8_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,17 @@ def name(error: BaseException) -> str:
     """An error in one line."""
     said = str(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0][:300]}" if said else type(error).__name__
+
+
+def shown(error: BaseException) -> dict[str, str]:
+    """An error as an attempt keeps it: type, message, the end of its traceback and Zoho's code, without secrets."""
+    text = logs.mask("".join(traceback.format_exception(error)))
+    kept = {
+        "type": type(error).__name__,
+        "message": logs.mask(str(error))[:1000],
+        "traceback": text[-TRACEBACK:],
+    }
+    return {**kept, "code": str(error.code)} if isinstance(error, ZohoError) and error.code else kept
 
 
 def _unless_over(decision: Decision, options: Options, made: int, error: BaseException) -> Decision:

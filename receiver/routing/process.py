@@ -16,6 +16,7 @@ from receiver.ledger import runs
 from receiver.ledger.connect import check, connect
 from receiver.routing import plugins
 from receiver.routing.catalogue import Catalogue
+from receiver.routing.finisher import Finisher, finish_now
 from receiver.routing.leases import Leases
 from receiver.routing.router import Router
 from receiver.settings import Settings
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from receiver.event import Event
-    from receiver.ledger.runs import Kind
+    from receiver.ledger.runs import Claim, Ending, Kind
     from receiver.routing.plugins import Plugins
     from receiver.zoho import Clients, Zoho
 
@@ -45,9 +46,10 @@ class Process:
         self.router = Router(self.plugins.handlers.values())
         self.resources = plugins.Resources(self.plugins.resources, settings)
         self.catalogue = Catalogue(self.redis, self.plugins.handlers.values())
-        self.leases = Leases(
-            self.redis, name or f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}", settings.worker.lease
-        )
+        self.name = name or f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}"
+        self.leases = Leases(self.redis, settings.worker.lease)
+        self.finisher: Finisher | None = None
+        """What writes endings together; without one they are written at once."""
         self.draining = False
         self._pauses: frozenset[str] = frozenset()
         self._pauses_until = 0.0
@@ -83,7 +85,7 @@ class Process:
 
     def run_alone(self, kind: Kind, found_id: str, run: int) -> str:
         """Run a suspect in a process of its own, which it may kill without harm to others; its end is told to the sweep."""
-        name = f"{self.leases.worker}-alone-{new_id()[-6:]}"
+        name = f"{self.name}-alone-{new_id()[-6:]}"
         command = [sys.executable, "-m", "receiver.worker", "--alone", kind, found_id, str(run), name]
         handler = self.plugins.handlers.get(runs.split_job(found_id)[1]) if kind == "j" else None
         limit = (handler.options.timeout if handler else 60.0) + 15
@@ -96,12 +98,21 @@ class Process:
             code = None
         if code != 0:
             log.warning("suspect.died", id=found_id, run=run, code=code)
-            runs.renew(self.redis, name, 0, [(f"{kind}:{found_id}", run)])
+            runs.lapse(self.redis, kind, found_id, run, name)
             return "died alone"
         return "ran alone"
 
+    def finish(self, claim: Claim, ending: Ending, said: Callable[[bool], None]) -> None:
+        """End a run; `said` hears whether it was still ours, maybe later and in another thread."""
+        if self.finisher is not None:
+            self.finisher.put(claim, ending, said)
+        else:
+            said(finish_now(self.redis, self.settings.worker.lease, [(claim, ending)])[0])
+
     def close(self) -> None:
         """Let go of everything."""
+        if self.finisher is not None:
+            self.finisher.close()
         self.leases.close()
         self.resources.close()
 
@@ -114,7 +125,7 @@ def this() -> Process:
     """The process that we are: made once, from the settings of the folder we run in."""
     global _process  # noqa: PLW0603 - RQ calls a plain function, so what it needs must be found from nowhere
     with _lock:
-        if _process is None or _process.leases.worker.split("-")[-2] != str(os.getpid()):
+        if _process is None or _process.name.split("-")[-2] != str(os.getpid()):
             settings = Settings.load()
             logs.setup(settings)
             made = Process(settings)

@@ -57,12 +57,12 @@ class Sweeper:
         settings = self._process.settings.worker
         while not self._stop.wait(settings.tick):
             try:
-                if hold_lease(self._redis, keys.sweep(), self._process.leases.worker, settings.tick * 5):
+                if hold_lease(self._redis, keys.sweep(), self._process.name, settings.tick * 5):
                     self.once()
             except RedisError as error:
                 log.warning("sweep.failed", error=str(error))
         try:
-            if self._redis.get(keys.sweep()) == self._process.leases.worker.encode():
+            if self._redis.get(keys.sweep()) == self._process.name.encode():
                 self._redis.delete(keys.sweep())
         except RedisError:
             log.debug("sweep.lease_left")

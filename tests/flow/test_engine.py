@@ -266,7 +266,7 @@ def test_three_deaths_alone_quarantine_the_job(house: MakeHouse) -> None:
             ids = slip.ids()
             runs.claim(home.redis, ids[0], ids[1], ids[2], f"alone{attempt}", 0.01, alone=True)
     row = read.event(home.redis, event.id).jobs[0]
-    assert row.id == job
+    assert row.id == job.id
     assert row.state == "dead"
     assert "died 3 times" in row.reason
     assert [each["outcome"] for each in row.attempts] == ["lost"] * 4
@@ -322,7 +322,7 @@ def test_a_job_without_its_handler_waits_until_it_is_back(house: MakeHouse) -> N
     home = house(gone)
     event = home.accept()
     kind, found, number = home.slips(1)[0].ids()
-    held = runs.claim(home.redis, kind, found, number, home.process.leases.worker, 5)
+    held = runs.claim(home.redis, kind, found, number, home.process.name, 5)
     runs.route(home.redis, held, [runs.Opening("rooms.removed")], lease=5, again=0.1, claim_first=False)
     home.work()
     job = read.event(home.redis, event.id).jobs[0]

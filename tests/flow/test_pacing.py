@@ -220,7 +220,7 @@ def test_a_dead_process_does_not_hold_a_limit(house: MakeHouse) -> None:
         again=0.1,
         claim_first=True,
     )
-    assert job == f"{first.id}:rooms.handler"
+    assert job.id == f"{first.id}:rooms.handler"
     run.work(home.process, *slips[1].ids())
     assert seen == []
     time.sleep(0.25)

@@ -6,6 +6,16 @@ local key = key_of(kind, id)
 local found = redis.call('HMGET', key, 'state', 'run', 'due', 'tries', 'deaths', 'suspect', 'generation', 'lane', 'made', 'policy', 'slot', 'isolated')
 local state = found[1]
 if not state then return { 'gone' } end
+
+local function claimed()
+  local event = kind == 'e' and id or string.match(id, '^([^:]+):')
+  local said = redis.call('HMGET', K.event(event), 'meta', 'data', 'seq')
+  return { 'ok', found[4] or '0', found[5] or '0', found[6] or '', found[7] or '0', found[8] or '', found[9] or '0',
+    said[1], said[2], said[3] }
+end
+
+-- The answer of this very claim was lost, and it asks again.
+if state == 'running' and tonumber(found[2]) == run and redis.call('HGET', key, 'worker') == worker then return claimed() end
 if state ~= 'due' then return { state } end
 if tonumber(found[2]) + 1 ~= run then return { 'stale' } end
 if tonumber(found[3]) > now then return { 'early' } end
@@ -19,10 +29,5 @@ end
 
 redis.call('HSET', key, 'state', 'running', 'run', run, 'worker', worker, 'since', int(now), 'alone', alone)
 redis.call('ZADD', K.due(), int(now + lease), member(kind, id))
-local event = id
-if kind == 'j' then
-  shift(id, state, 'running')
-  event = string.match(id, '^([^:]+):')
-end
-local said = redis.call('HMGET', K.event(event), 'meta', 'data', 'seq')
-return { 'ok', found[4] or '0', found[5] or '0', found[6] or '', found[7] or '0', found[8] or '', found[9] or '0', said[1], said[2], said[3] }
+if kind == 'j' then shift(id, state, 'running') end
+return claimed()

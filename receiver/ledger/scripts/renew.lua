@@ -1,12 +1,12 @@
--- Renew leases. ARGV: lease (ms), worker, then pairs of member (`j:ID`, `e:ID`) and run.
--- An expired lease whose run is still its own is renewed too. Answers 1 or 0 per pair: 0 means the run is lost.
+-- Renew leases. ARGV: lease (ms), then per run: member (`j:ID`, `e:ID`), run, token of its claim.
+-- An expired lease whose run is still its own is renewed too. Answers 1 or 0 per run: 0 means the run is lost.
 
-local lease, worker = tonumber(ARGV[1]), ARGV[2]
+local lease = tonumber(ARGV[1])
 local answers = {}
-for index = 3, #ARGV, 2 do
+for index = 2, #ARGV, 3 do
   local kind, id = string.match(ARGV[index], '^(.):(.+)$')
   local found = redis.call('HMGET', key_of(kind, id), 'state', 'run', 'worker', 'policy')
-  local own = found[1] == 'running' and found[2] == ARGV[index + 1] and found[3] == worker
+  local own = found[1] == 'running' and found[2] == ARGV[index + 1] and found[3] == ARGV[index + 2]
   if own then redis.call('ZADD', K.due(), int(now + lease), ARGV[index]) end
   if own and found[4] then
     local policy = cjson.decode(found[4])

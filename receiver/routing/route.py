@@ -1,0 +1,108 @@
+"""Routing: which handlers want an event, and the jobs that are opened for them. Many events share one round trip."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+
+from receiver import logs
+from receiver.event import now_ms
+from receiver.ledger import runs
+from receiver.ledger.accept import QUEUE
+from receiver.ledger.runs import Ending, Opening
+from receiver.routing import pacing, policy
+from receiver.routing.effects import DEEPEST
+from receiver.routing.leases import Held
+from receiver.routing.router import wants
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from receiver.event import Event
+    from receiver.ledger.runs import Claim
+    from receiver.routing.plugins import Handler
+    from receiver.routing.process import Process
+
+log = logs.get("route")
+LIMIT = 60.0
+"""Seconds that the filters of one batch may take."""
+
+
+def route(process: Process, claims: Sequence[Claim]) -> list[Claim]:
+    """Open the jobs of events; the claims of those jobs that were taken at once."""
+    ready = [claim for claim in claims if not _put_off(process, claim)]
+    if not ready:
+        return []
+    settings = process.settings.worker
+    held = [Held(claim, time.monotonic() + LIMIT) for claim in ready]
+    for each in held:
+        process.leases.hold(each)
+    try:
+        routes = [(claim, openings(process, claim.event)) for claim in ready]
+        taken = runs.route_many(
+            process.redis,
+            routes,
+            lease=settings.lease,
+            again=settings.again,
+            claim_first=not process.draining,
+        )
+    finally:
+        for each in held:
+            process.leases.drop(each)
+    for claim, wanted in routes:
+        log.info(
+            "event.routed",
+            event_id=claim.id,
+            type=claim.event.type,
+            handlers=[each.handler for each in wanted],
+        )
+    return [each for each in taken if each is not None]
+
+
+def _put_off(process: Process, claim: Claim) -> bool:
+    """End the run of an event that is not to be routed now; whether it was."""
+    event = claim.event
+    if not process.catalogue.may_route():
+        due = now_ms() + int(process.settings.worker.tick * 1000)
+        ending = Ending("due", due=due, reason="a newer catalogue routes", quiet=True)
+    elif f"source:{event.source}" in process.paused():
+        ending = held_by(claim, f"source:{event.source}")
+    elif event.depth > DEEPEST and not claim.lane:
+        ending = Ending("dead", reason=f"a loop: events that cause each other, {event.depth} deep")
+        log.error("event.loop", event_id=event.id, type=event.type, depth=event.depth)
+    else:
+        return False
+    runs.finish(process.redis, claim, ending)
+    return True
+
+
+def held_by(claim: Claim, what: str) -> Ending:
+    """The ending of a run that a pause does not let begin."""
+    return Ending("held", claim.tries, reason=f"{what} is paused", parked=f"paused:{what}", quiet=True)
+
+
+def openings(process: Process, event: Event) -> list[Opening]:
+    """A job to open for each handler that wants the event."""
+    found = (_open(handler, event) for handler in process.router.of_type(event.type))
+    return [opening for opening in found if opening is not None]
+
+
+def _open(handler: Handler, event: Event) -> Opening | None:
+    queue = f"{QUEUE}_{handler.options.queue}" if handler.options.queue else QUEUE
+    try:
+        if not wants(handler, event, now_ms()):
+            return None
+        return Opening(handler.id, queue, policy=pacing.policy(handler, event))
+    except Exception as error:  # noqa: BLE001 - a filter is the user's code: its handler's job is dead, the others go on
+        said = policy.shown(error)
+        attempt = {
+            "run": 0,
+            "outcome": "dead",
+            "ended": now_ms(),
+            "error": said,
+            "reason": "its filter raised",
+        }
+        reason = f"a filter or key of the handler raised {policy.name(error)}"
+        return Opening(handler.id, queue, "dead", reason, orjson.dumps(attempt).decode())
