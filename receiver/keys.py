@@ -121,6 +121,21 @@ def emitted(key: str) -> str:
     return f"zh:k:{key}"
 
 
+def replay(replay_id: str) -> str:
+    """String: the record of one replay of many jobs, JSON. 30 days."""
+    return f"zh:rp:{replay_id}"
+
+
+def replay_cancelled(replay_id: str) -> str:
+    """String: somebody cancelled this replay. A day."""
+    return f"zh:rp:{replay_id}:cancelled"
+
+
+def replays() -> str:
+    """Sorted set of the last 200 replays by time."""
+    return "zh:rp"
+
+
 def mark(dedupe: str) -> str:
     """String: the event that a fact became. 7 days for native identities, 60 seconds where only bytes can be compared."""
     return f"zh:m:{dedupe}"
@@ -194,6 +209,16 @@ def recent_jobs() -> str:
 def rejects(source: str, minute: int | str) -> str:
     """Counter of the rejected deliveries kept of one source in one minute. Two minutes."""
     return f"zh:rj:{source}:{minute}"
+
+
+def spool(host: str) -> str:
+    """Hash of the spool of one host: `depth`, `bytes`, `oldest`, `quarantined`, `seen`. A minute."""
+    return f"zh:spool:{host}"
+
+
+def spools() -> str:
+    """Sorted set of the hosts whose spool was told of, by when. Those of over a minute ago are dropped."""
+    return "zh:spools"
 
 
 def wake() -> str:

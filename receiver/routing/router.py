@@ -38,6 +38,17 @@ class Router:
         return found
 
 
+class Pattern:
+    """One pattern of event types, in our words or Zoho's."""
+
+    def __init__(self, text: str) -> None:
+        self._parts = _parts(text)
+
+    def fits(self, event_type: str) -> bool:
+        """Whether a type fits it."""
+        return _fits(self._parts, event_type.lower().split("."))
+
+
 def wants(handler: Handler, event: Event, now: int) -> bool:
     """Whether the handler's filters let the event pass; the record as it is now is asked later, when the job runs.
 
