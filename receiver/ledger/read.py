@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -48,12 +48,16 @@ class JobRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One event as lists show it: the event, how far it is, and its jobs' states by handler."""
+    """One event as lists show it: the event, how far it is, its jobs' states by handler, why it is dead or held, and when
+    (in milliseconds) it is to be routed.
+    """
 
     event: Event
     state: str
     open: int = 0
     jobs: tuple[JobRow, ...] = ()
+    reason: str = ""
+    due: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +213,7 @@ def events(redis: Redis, ids: Sequence[str], *, with_jobs: bool = True, data: bo
     """
     pipe = redis.pipeline(transaction=False)
     for each in ids:
-        pipe.hmget(keys.event(each), "meta", "data" if data else "", "seq", "state", "open")
+        pipe.hmget(keys.event(each), "meta", "data" if data else "", "seq", "state", "open", "reason", "due")
         pipe.smembers(keys.jobs_of(each))
     found = pipe.execute()
     handlers = {
@@ -221,11 +225,12 @@ def events(redis: Redis, ids: Sequence[str], *, with_jobs: bool = True, data: bo
         by_event.setdefault(row.event, []).append(row)
     rows = []
     for index, each in enumerate(ids):
-        meta, said, seq, state, still_open = found[index * 2]
+        meta, said, seq, state, still_open, reason, due = found[index * 2]
         if meta is None:
             continue
         event = Event.unpack(each, meta, unpack(said) if data else b'{"data":null}', int(seq))
-        rows.append(EventRow(event, state.decode(), int(still_open or 0), tuple(by_event.get(each, ()))))
+        mine, why = tuple(by_event.get(each, ())), (reason or b"").decode("utf-8", "replace")
+        rows.append(EventRow(event, state.decode(), int(still_open or 0), mine, why, int(due or 0)))
     return rows
 
 
@@ -236,7 +241,7 @@ def event(redis: Redis, event_id: str) -> EventRow | None:
         return None
     names = sorted(name.decode() for name in cast("set[bytes]", redis.smembers(keys.jobs_of(event_id))))
     found = jobs(redis, [job_id(event_id, name) for name in names], attempts=True)
-    return EventRow(rows[0].event, rows[0].state, rows[0].open, tuple(found))
+    return replace(rows[0], jobs=tuple(found))
 
 
 def page(

@@ -1,0 +1,63 @@
+"""Looking in: pages drawn on the server, live by server-sent events, behind a password. It reads; only its forms change anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Route
+
+from receiver.dashboard import actions, connections, machine, views
+from receiver.dashboard.errors import HANDLERS
+from receiver.dashboard.guard import Guard
+from receiver.dashboard.house import House
+from receiver.dashboard.live import Live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    from receiver.settings import Settings
+
+PAGES: list[BaseRoute] = [
+    Route("/", views.overview),
+    Route("/events", views.events),
+    Route("/events/{id}", views.event),
+    Route("/dead", views.dead),
+    Route("/deliveries", views.deliveries),
+    Route("/deliveries/{id}", views.delivery),
+    Route("/handlers", views.handlers),
+    Route("/connections", connections.connections),
+    Route("/connect/callback", connections.callback, methods=["GET"]),
+    Route("/live/events/{id}", views.live, methods=["GET"]),
+    Route("/live/{topic}", views.live, methods=["GET"]),
+    Route("/static/{name}", views.file),
+    Route("/sign-in", actions.sign_in_page),
+    Route("/healthz", machine.healthz),
+    Route("/metrics", machine.metrics),
+]
+ACTIONS: list[BaseRoute] = [
+    Route("/sign-in", actions.sign_in, methods=["POST"]),
+    Route("/sign-out", actions.sign_out, methods=["POST"]),
+    Route("/jobs", actions.run_jobs, methods=["POST"]),
+    Route("/dead", actions.retry_dead, methods=["POST"]),
+    Route("/events/{id}/route", actions.route_again, methods=["POST"]),
+    Route("/connections/{name}/connect", connections.connect, methods=["POST"]),
+]
+
+
+def never() -> bool:
+    """Nobody stops."""
+    return False
+
+
+def routes(settings: Settings, redis: Redis, stopping: Callable[[], bool] = never) -> list[BaseRoute]:
+    """The dashboard, to be put behind every other route: what it does not know is a page that says so.
+
+    `stopping` is asked once a second by open streams, which end when it says so (`lambda: server.should_exit`): a server
+    waits for its connections before it stops.
+    """
+    here = House(settings, redis, Live(redis, stopping))
+    app = Starlette(routes=[*PAGES, *ACTIONS], exception_handlers=HANDLERS)
+    return [Mount("/", app=Guard(app, here))]

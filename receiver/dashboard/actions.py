@@ -1,0 +1,110 @@
+"""What changes something: signing in and out, retries, reruns, routing again. All behind the guard; each ends in See Other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from receiver import logs
+from receiver.dashboard import access, queries
+from receiver.dashboard.house import back, form, house, page, session
+from receiver.dashboard.views import RETRY_MOST
+from receiver.ledger import runs
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+log = logs.get("dashboard")
+
+_WRONG = {
+    "wrong": (403, "That is not the password."),
+    "later": (429, "Too many wrong passwords in the last minute. Wait a minute and try again."),
+}
+
+
+def sign_in_page(request: Request) -> Response:
+    """The form that asks for the password; whoever is signed in goes on."""
+    to = _local(request.query_params.get("to", "/"))
+    return back(to) if session(request) else page(request, "sign_in.html", to=to, trouble="")
+
+
+def sign_in(request: Request) -> Response:
+    """Take a password. There is no CSRF token before there is a session: the guard has compared the Origin."""
+    here = house(request)
+    to = _local(_field(request, "to") or "/")
+    address = request.client.host if request.client else ""
+    found = access.sign_in(here.redis, here.settings, _field(request, "password"), address)
+    if isinstance(found, str):
+        status, words = _WRONG[found]
+        log.warning("sign_in.failed", remote=address, why=found)
+        return page(request, "sign_in.html", status, to=to, trouble=words)
+    log.info("sign_in", remote=address, role=found.role)
+    name, answer = access.cookie(here.settings), back(to)
+    answer.set_cookie(
+        name,
+        found.token,
+        max_age=access.LIFE,
+        path="/",
+        httponly=True,
+        samesite="lax",
+        secure=name.startswith("__Host-"),
+    )
+    return answer
+
+
+def sign_out(request: Request) -> Response:
+    """End the session."""
+    here, found = house(request), session(request)
+    if found:
+        access.sign_out(here.redis, found)
+    name, answer = access.cookie(here.settings), back("/sign-in")
+    answer.delete_cookie(name, path="/", httponly=True, samesite="lax", secure=name.startswith("__Host-"))
+    return answer
+
+
+def run_jobs(request: Request) -> Response:
+    """Retry or rerun the jobs that the form names."""
+    mode: Literal["retry", "rerun"] = "rerun" if _field(request, "mode") == "rerun" else "retry"
+    jobs = form(request).get("job", [])[:RETRY_MOST]
+    words = [_replay(request, "j", job, mode) for job in jobs]
+    return back(_local(_field(request, "back")), *_said(words, "rerun" if mode == "rerun" else "retried"))
+
+
+def retry_dead(request: Request) -> Response:
+    """Retry all dead jobs, of one handler or of all, up to 500."""
+    handler = _field(request, "handler")
+    redis = house(request).redis
+    jobs, _ = queries.jobs_page(redis, "dead", handler, count=RETRY_MOST)
+    words = [_replay(request, "j", job.id, "retry") for job in jobs]
+    return back("/dead", *_said(words, "retried"))
+
+
+def route_again(request: Request) -> Response:
+    """Ask the router once more which handlers want an event."""
+    event = request.path_params["id"]
+    word = _replay(request, "e", event, "retry")
+    return back(f"/events/{event}" if word != "gone" else "/events", "routed" if word == "ok" else word)
+
+
+def _replay(request: Request, kind: Literal["e", "j"], found: str, mode: Literal["retry", "rerun"]) -> str:
+    here = house(request)
+    word = runs.replay(here.redis, kind, found, mode, here.settings.worker.again)
+    log.info("replay", kind=kind, id=found, mode=mode, answer=word)
+    return word
+
+
+def _said(words: list[str], good: str) -> tuple[str, int]:
+    if len(words) == 1:
+        return (f"{good}1", 1) if words[0] == "ok" else (words[0], 0)
+    done = words.count("ok")
+    return (good, done) if done else ("none", 0)
+
+
+def _field(request: Request, name: str) -> str:
+    return form(request).get(name, [""])[0]
+
+
+def _local(path: str) -> str:
+    """A page of ours to go to. Anything else would let a link to the sign-in lead out of the house."""
+    plain = path.startswith("/") and not path.startswith("//") and "\\" not in path
+    return path if plain and all(" " < letter < "\x7f" for letter in path) else "/"

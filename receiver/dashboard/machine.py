@@ -1,0 +1,114 @@
+"""What machines ask: is it well, and how much of everything. JSON and Prometheus text; no page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from redis.exceptions import RedisError
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from receiver.dashboard import access, queries
+from receiver.dashboard.house import house
+from receiver.ledger import read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from prometheus_client.core import Metric
+    from redis import Redis
+    from starlette.requests import Request
+
+FULL = 0.95
+_FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
+
+
+def healthz(request: Request) -> Response:
+    """200 where Redis answers, else 503. Says no more than that, since it asks for no password."""
+    try:
+        used, limit = queries.memory(house(request).redis)
+    except RedisError:
+        return JSONResponse({"status": "down", "redis": "down"}, 503)
+    full = bool(limit) and used > limit * FULL
+    return JSONResponse({"status": "full" if full else "ok", "redis": "full" if full else "ok"})
+
+
+def metrics(request: Request) -> Response:
+    """The counts of the ledger for Prometheus: open to this very machine, to others with a password as bearer token."""
+    here = house(request)
+    address = request.client.host if request.client else ""
+    direct = access.is_loopback(address) and not any(name in request.headers for name in _FORWARDED)
+    if not direct and not access.bearer_opens(
+        here.redis, here.settings, request.headers.get("authorization", ""), address
+    ):
+        return PlainTextResponse(
+            "a password is needed as bearer token\n", 401, {"www-authenticate": "Bearer"}
+        )
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Ledger(here.redis))
+    return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+class _Ledger:
+    """The ledger as a collector, read at each scrape."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing beforehand: registering must not read."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Totals, counts by handler and source, and how things are now."""
+        yield from self._totals()
+        states = read.states(self._redis)
+        yield _gauge("zohook_jobs", "Jobs by state", "state", {name: states[name] for name in read.STATES})
+        yield _gauge("zohook_parked", "Work on hold by reason", "reason", read.parked_work(self._redis))
+        yield _gauge("zohook_queue_slips", "Slips that wait, by RQ queue", "queue", read.queues(self._redis))
+        rows = [queries.worker(each) for each in read.workers(self._redis)]
+        living = [each for each in rows if each["state"] != "silent"]
+        yield GaugeMetricFamily("zohook_workers", "Living workers", value=len(living))
+        yield GaugeMetricFamily(
+            "zohook_workers_busy", "Jobs under way in them", value=sum(each["busy"] for each in living)
+        )
+        yield GaugeMetricFamily("zohook_events_kept", "Events in the ledger", value=states["events"])
+        used, limit = queries.memory(self._redis)
+        yield GaugeMetricFamily("zohook_redis_memory_bytes", "Memory that Redis uses", value=used)
+        yield GaugeMetricFamily(
+            "zohook_redis_memory_limit_bytes", "Memory that Redis may use, 0 for no limit", value=limit
+        )
+        latencies = sorted(read.latencies(self._redis))
+        yield _gauge(
+            "zohook_latency_seconds", "Webhook in to job ended, of the last 1,000 jobs", "quantile",
+            {name: queries.percentile(latencies, float(name)) / 1000 for name in ("0.5", "0.9", "0.99")},
+        )  # fmt: skip
+
+    def _totals(self) -> Iterable[Metric]:
+        counted = read.counted(self._redis)
+        for name in read.COUNTED:
+            yield CounterMetricFamily(
+                f"zohook_{name}", f"{name.replace('_', ' ')} since the ledger began", counted.get(name, 0)
+            )
+        by_handler = CounterMetricFamily(
+            "zohook_handler_jobs", "Ends of runs by handler", labels=["handler", "outcome"]
+        )
+        by_source = CounterMetricFamily(
+            "zohook_source_deliveries", "Deliveries refused", labels=["source", "verdict"]
+        )
+        for name, count in counted.items():
+            word, _, of = name.partition(":")
+            if of and word in {"done", "skipped", "dead", "due", "held"}:
+                by_handler.add_metric([of, "retried" if word == "due" else word], count)
+            elif of and word in {"rejected", "quarantined", "unverified"}:
+                by_source.add_metric([of, word], count)
+        yield by_handler
+        yield by_source
+
+
+def _gauge(name: str, about: str, label: str, values: dict[str, int] | dict[str, float]) -> GaugeMetricFamily:
+    found = GaugeMetricFamily(name, about, labels=[label])
+    for key, value in values.items():
+        found.add_metric([key], value)
+    return found
