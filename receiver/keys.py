@@ -291,8 +291,13 @@ def session(token: str) -> str:
     return f"zh:web:{token}"
 
 
+def sign_ins_failed(minute: int | str, address: str) -> str:
+    """Counter: failed sign-ins of one minute, of one address or ("") of all. Two minutes."""
+    return f"zh:web:failed:{minute}:{address}"
+
+
 def write(record: str) -> str:
-    """Hash of the recent writes of ours to one record, for telling echoes. 60 seconds."""
+    """List of our own recent writes to one record, JSON, for telling echoes. 60 seconds."""
     return f"zh:w:{record}"
 
 

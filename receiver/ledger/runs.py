@@ -104,11 +104,11 @@ def claim(
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A job to open: for a handler that wants the event, or dead at birth where its filter raised."""
+    """A job to open: for a handler that wants the event; dead at birth where its filter raised, skipped where it is an echo."""
 
     handler: str
     queue: str = QUEUE
-    state: Literal["due", "dead"] = "due"
+    state: Literal["due", "dead", "skipped"] = "due"
     reason: str = ""
     attempt: str = ""
     policy: str = ""

@@ -7,14 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from receiver import keys, logs
 from receiver.event import new_id
 from receiver.ledger import runs
 from receiver.ledger.connect import check, connect
-from receiver.routing import plugins
+from receiver.routing import echoes, plugins
 from receiver.routing.catalogue import Catalogue
 from receiver.routing.finisher import Finisher, finish_now
 from receiver.routing.leases import Leases
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from receiver.event import Event
     from receiver.ledger.runs import Claim, Ending, Kind
     from receiver.routing.plugins import Plugins
     from receiver.zoho import Clients, Zoho
@@ -63,12 +62,18 @@ class Process:
         return Clients(self.redis, self.settings, Vault.open_or_make(self.settings))
 
     def zoho(
-        self, event: Event, connection: str, fence: Callable[[], None], calls: list[dict[str, Any]]
+        self, claim: Claim, connection: str, fence: Callable[[], None], calls: list[dict[str, Any]]
     ) -> Zoho:
-        """Zoho as one run sees it: its connection, its organisation, its fence, its record of calls."""
+        """Zoho as one run sees it: its connection, its organisation, its fence, its record of calls and of writes."""
+        event = claim.event
         wanted = connection or event.connection or self.settings.connection_of(event.source)
         return self.clients.for_job(
-            wanted, organisation=event.organisation, product=event.product, fence=fence, calls=calls
+            wanted,
+            organisation=event.organisation,
+            product=event.product,
+            fence=fence,
+            calls=calls,
+            on_write=partial(echoes.remember, self.redis, claim),
         )
 
     def paused(self) -> frozenset[str]:

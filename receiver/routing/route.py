@@ -13,6 +13,7 @@ from receiver.ledger import runs
 from receiver.ledger.accept import QUEUE
 from receiver.ledger.runs import Ending, Opening
 from receiver.routing import pacing, policy
+from receiver.routing.echoes import without_echoes
 from receiver.routing.effects import DEEPEST
 from receiver.routing.leases import Held
 from receiver.routing.router import wants
@@ -40,7 +41,7 @@ def route(process: Process, claims: Sequence[Claim]) -> list[Claim]:
     for each in held:
         process.leases.hold(each)
     try:
-        routes = [(claim, openings(process, claim.event)) for claim in ready]
+        routes = without_echoes(process.redis, [(claim, openings(process, claim.event)) for claim in ready])
         taken = runs.route_many(
             process.redis,
             routes,

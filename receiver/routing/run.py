@@ -121,7 +121,7 @@ class Attempt:
             event.data = options.model.model_validate(event.data)
         given: dict[str, Any] = {"event": event}
         if options.record or self.handler.takes_zoho:
-            zoho = self.process.zoho(event, options.connection, self.held.fence, self.calls)
+            zoho = self.process.zoho(self.claim, options.connection, self.held.fence, self.calls)
         if options.record:
             event.record = self.read_record(event, zoho)
             if reason := mismatch(event.record, options.where):

@@ -1,6 +1,6 @@
 -- Finish routing an event: open a job for each handler that wants it. Running it again opens nothing twice.
 -- ARGV: iso, event, run, worker, lease (ms), again (ms), claim first ('1'), number of handlers,
---   then per handler: id, state (due or dead), reason, attempt (JSON, for dead), queue, policy (JSON or '')
+--   then per handler: id, state (due, dead or skipped), reason, attempt (JSON, for dead), queue, policy (JSON or '')
 -- Answers {'fenced'} or {'ok', job claimed or '', number opened}.
 
 local iso, event, run, worker = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
@@ -92,12 +92,12 @@ for index = 0, handlers - 1 do
   if redis.call('EXISTS', K.job(job)) == 0 then
     opened = opened + 1
     redis.call('SADD', K.jobs_of(event), handler)
-    if state == 'dead' then
-      redis.call('HSET', K.job(job), 'state', 'dead', 'run', 0, 'tries', 0, 'due', int(now), 'made', int(now),
+    if state ~= 'due' then
+      redis.call('HSET', K.job(job), 'state', state, 'run', 0, 'tries', 0, 'due', int(now), 'made', int(now),
         'ended', int(now), 'reason', reason)
-      note_attempt(job, attempt)
-      shift(job, '', 'dead')
-      count('dead')
+      if attempt ~= '' then note_attempt(job, attempt) end
+      shift(job, '', state)
+      count(state)
     else
       open(handler, ARGV[base + 5], ARGV[base + 6])
     end
