@@ -150,7 +150,7 @@ def _read(redis: Redis, counters: tuple[str, str]) -> list[bytes | None]:
 
 def _counters(address: str) -> tuple[str, str]:
     minute = now_ms() // 60_000
-    return keys.session(f"failed:{minute}:{_block(address)}"), keys.session(f"failed:{minute}")
+    return keys.sign_ins_failed(minute, _block(address)), keys.sign_ins_failed(minute, "")
 
 
 def _block(address: str) -> str:

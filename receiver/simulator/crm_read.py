@@ -22,6 +22,7 @@ RELATED = {
     ("Contacts", "Tasks"): ("Tasks", "Who_Id"),
     ("Accounts", "Tasks"): ("Tasks", "What_Id"),
     ("Deals", "Tasks"): ("Tasks", "What_Id"),
+    ("Leads", "Tasks"): ("Tasks", "What_Id"),
 }
 
 # Each keeps a list of ids; a page_token older than so many is forgotten.

@@ -1,0 +1,175 @@
+"""The commands and their help. Each imports what it needs when it runs, so that `zohook --help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from receiver.cli import operate
+
+if TYPE_CHECKING:
+    from receiver.settings import Settings
+
+app = typer.Typer(
+    help="Receive Zoho's webhooks, keep every one of them, and run your own Python handlers on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        "-C",
+        help="The project's folder, with zohook.toml in it.",
+        show_default="$ZOHOOK_FOLDER, else here",
+    ),
+]
+
+
+def _settings(folder: Path | None) -> Settings:
+    from receiver.settings import Settings
+
+    return Settings.load(folder)
+
+
+@app.command()
+def demo(
+    *,
+    events: Annotated[
+        int,
+        typer.Option(min=0, help="Stop by itself after so many events and print one JSON line. 0: never."),
+    ] = 0,
+    rate: Annotated[float, typer.Option(min=0.1, help="Changes a second in the simulated Zoho.")] = 5.0,
+    folder: Annotated[
+        Path, typer.Option("--folder", "-C", help="The data is put below it, in .zohook/demo.")
+    ] = Path(),
+    keep: Annotated[bool, typer.Option("--keep", help="Go on with the data of the last demo.")] = False,
+) -> None:
+    """Show everything at work against a simulated Zoho: no account, no Redis and no settings are needed.
+
+    Starts Redis, a Zoho simulator, the web process, a worker and the clock; connects by a real consent; then people in
+    the simulated CRM, Books and Desk go to work, and signed webhooks arrive. Ctrl-C stops all of it.
+    """
+    from receiver.cli.demo import run
+
+    raise typer.Exit(run(folder, events=events, rate=rate, keep=keep))
+
+
+@app.command()
+def up(folder: Folder = None) -> None:
+    """Run your project: web, worker and clock in one process tree, with a Redis of its own unless zohook.toml names one."""
+    from receiver.cli.up import run
+
+    raise typer.Exit(run(folder))
+
+
+@app.command()
+def web(
+    *,
+    folder: Folder = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Instead of [web] port; 0 takes a free one.")
+    ] = None,
+    fd: Annotated[int | None, typer.Option(help="A listening socket to serve on, from a supervisor.")] = None,
+) -> None:
+    """Run the web process alone: the door for webhooks and the dashboard."""
+    from receiver.cli.processes import web as serve
+    from receiver.cli.processes import with_redis
+
+    with with_redis(_settings(folder)) as settings:
+        raise typer.Exit(serve(settings, port=port, fd=fd))
+
+
+@app.command()
+def worker(
+    *,
+    folder: Folder = None,
+    burst: Annotated[bool, typer.Option("--burst", help="End when there is nothing left to do.")] = False,
+    queue: Annotated[
+        list[str] | None, typer.Option(help="Serve this queue only; may be given again.")
+    ] = None,
+) -> None:
+    """Run a worker alone: it routes events and runs your handlers. Start as many as you like."""
+    from receiver.cli.processes import with_redis
+    from receiver.worker import main
+
+    with with_redis(_settings(folder)) as settings:
+        raise typer.Exit(main(settings, burst=burst, queues=tuple(queue or ())))
+
+
+@app.command()
+def clock(folder: Folder = None) -> None:
+    """Run the clock alone: it renews CRM channels and does what is due by time. A second one waits for the first to go."""
+    from receiver.cli.processes import with_redis
+    from receiver.upkeep.clock import main
+
+    with with_redis(_settings(folder)) as settings:
+        raise typer.Exit(main(settings))
+
+
+@app.command(
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+)
+def simulator(context: typer.Context) -> None:
+    """Run the simulated Zoho alone; its first line is JSON and says how to reach it. `zohook simulator --help` has more."""
+    from receiver.simulator.__main__ import run
+
+    raise typer.Exit(run(context.args))
+
+
+@app.command()
+def check(folder: Folder = None) -> None:
+    """Look at zohook.toml, the secrets and the handlers without starting anything; status 2 if something is wrong."""
+    from receiver.cli.check import run
+
+    raise typer.Exit(run(_settings(folder)))
+
+
+@app.command()
+def init(
+    folder: Annotated[
+        Path, typer.Argument(help="The new project's folder; made if it is not there.")
+    ] = Path(),
+) -> None:
+    """Begin a project: zohook.toml, .env with a new key, and handlers/ with an example. Nothing that exists is touched."""
+    from receiver.cli.scaffold import run
+
+    raise typer.Exit(run(folder))
+
+
+@app.command()
+def connect(
+    name: Annotated[
+        str | None, typer.Argument(help="The connection in zohook.toml; may be left out if there is one.")
+    ] = None,
+    *,
+    code: Annotated[
+        str | None, typer.Option(help="The code, or - to read it from standard input; asked for if left out.")
+    ] = None,
+    folder: Folder = None,
+) -> None:
+    """Connect a Zoho organisation with a self client's code, for machines without a browser or a public address."""
+    from receiver.cli.connect import run
+    from receiver.cli.processes import with_redis
+
+    with with_redis(_settings(folder)) as settings:
+        raise typer.Exit(run(settings, name, sys.stdin.readline() if code == "-" else code))
+
+
+@app.command()
+def version() -> None:
+    """Say which version this is."""
+    import platform
+
+    from receiver import __version__
+
+    typer.echo(f"zohook {__version__}, Python {platform.python_version()}")
+
+
+operate.add(app)

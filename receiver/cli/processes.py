@@ -1,0 +1,86 @@
+"""What a single process of ours needs around it: its Redis, its socket, its server."""
+
+from __future__ import annotations
+
+import os
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from receiver.errors import SettingsError
+from receiver.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BACKLOG = 2048
+
+
+@contextmanager
+def with_redis(settings: Settings) -> Iterator[Settings]:
+    """The settings with a Redis in them: the configured one, else the folder's own, started unless it runs already."""
+    if settings.redis.url:
+        yield settings
+        return
+    from receiver.ledger.embedded import Embedded
+
+    with Embedded(settings.folder) as server:
+        os.environ["ZOHOOK_REDIS__URL"] = server.url
+        try:
+            yield Settings.load(settings.folder)
+        finally:
+            os.environ.pop("ZOHOOK_REDIS__URL", None)
+
+
+def listen(host: str, port: int, *, or_any: bool = False) -> socket.socket:
+    """A listening socket. With `or_any` a free port is taken where that one is not; else SettingsError says so."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        try:
+            bound.bind((host, port))
+        except OSError:
+            if not or_any:
+                raise
+            bound.bind((host, 0))
+        bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        raise SettingsError(
+            f"web.port: cannot listen on {host}:{port}: {error.strerror or error}; "
+            "set another [web] host or port in zohook.toml, or ZOHOOK_WEB__PORT"
+        ) from None
+    return bound
+
+
+def web(settings: Settings, *, port: int | None = None, fd: int | None = None) -> int:
+    """Serve the door and the dashboard until told to stop; the exit status."""
+    import uvicorn
+
+    from receiver.app import build
+
+    application = build(settings)
+    if fd is None:
+        bound = listen(settings.web.host, settings.web.port if port is None else port)
+    else:
+        bound = socket.socket(fileno=fd)
+    config = uvicorn.Config(
+        application,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,  # who the caller is, is what the socket says
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=5,  # a live page never ends by itself
+    )
+    server = uvicorn.Server(config)
+    try:
+        server.run(sockets=[bound])
+    finally:
+        bound.close()
+    return 0 if server.started else 1

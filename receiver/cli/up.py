@@ -1,0 +1,104 @@
+"""`zohook up`: the user's project in one process tree, from its zohook.toml."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import typer
+
+from receiver.cli import starter
+from receiver.cli.processes import listen
+from receiver.cli.supervise import Stopped, Tree
+from receiver.errors import SettingsError
+from receiver.ledger.embedded import Embedded
+from receiver.settings import FILE, Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from socket import socket
+
+START_WITHIN = 60.0
+LOOK_EVERY = 0.1
+
+
+def environment(folder: Path, redis_url: str, **more: str) -> dict[str, str]:
+    """What the processes of a tree are told: everything by the environment, since command lines can be read by all."""
+    given = {
+        **os.environ,
+        "ZOHOOK_FOLDER": str(folder),
+        "ZOHOOK_REDIS__URL": redis_url,
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }
+    root = starter.checkout()
+    if root is not None:  # run from a checkout, perhaps without being installed
+        given["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), given.get("PYTHONPATH")]))
+    return given
+
+
+def address(bound: socket, host: str) -> str:
+    """The URL of a listening socket, as a browser on this machine opens it."""
+    port = bound.getsockname()[1]
+    shown = "127.0.0.1" if host in {"0.0.0.0", ""} else f"[{host}]" if ":" in host else host  # noqa: S104
+    return f"http://{shown}:{port}"
+
+
+def answers(url: str) -> bool:
+    """Whether a web process answers there at all."""
+    import httpx
+
+    try:
+        httpx.get(url, timeout=2, trust_env=False)
+    except httpx.HTTPError:
+        return False
+    return True
+
+
+def run(folder: Path | None) -> int:
+    """Run until told to stop. Raises SettingsError or ChildFailed where it cannot run."""
+    settings = Settings.load(folder)
+    if not (settings.folder / FILE).exists():
+        raise SettingsError(
+            f"there is no {settings.folder / FILE}; `zohook init` makes one, `zohook demo` needs none"
+        )
+    with ExitStack() as stack:
+        redis = None if settings.redis.url else stack.enter_context(Embedded(settings.folder))
+        bound = stack.enter_context(listen(settings.web.host, settings.web.port))
+        url = address(bound, settings.web.host)
+        given = environment(settings.folder, redis.url if redis else settings.redis.url)
+        tree = stack.enter_context(Tree(given, settings.folder, redis))
+        try:
+            tree.add("web", "web", "--fd", str(bound.fileno()), fds=[bound.fileno()])
+            tree.wait(lambda: answers(url), START_WITHIN, "the web process to answer")
+            tree.add("worker", "worker", vital=False)  # a broken handler must not shut the door
+            tree.add("clock", "clock")
+            _say(settings, url)
+            _watch(tree)
+        except Stopped:
+            typer.echo("stopping", err=True)
+    return 0
+
+
+def _say(settings: Settings, url: str) -> None:
+    typer.echo(f"dashboard  {url}/")
+    if not settings.web.password:
+        typer.echo("           closed, until ZOHOOK_WEB__PASSWORD is set")
+    for name in settings.sources:
+        typer.echo(f"way in     {settings.public_url}/in/{name}")
+    typer.echo(f"logs       {settings.folder / '.zohook' / 'log'}")
+    sys.stdout.flush()
+
+
+def _watch(tree: Tree) -> None:
+    """Look after the processes for ever, and say when one was started again."""
+    seen: dict[str, int] = {}
+    while True:
+        tree.watch()
+        for child in tree.children:
+            if child.restarts != seen.get(child.name, 0):
+                seen[child.name] = child.restarts
+                typer.echo(f"{child.name} was started again ({child.restarts}): {child.epitaph}", err=True)
+        tree.pause(LOOK_EVERY)

@@ -1,0 +1,291 @@
+"""The kit for the authors of handlers: events made by hand, runs as a worker makes them, and a strict Zoho to run against.
+
+    from receiver.testing import make_event, run_handler
+
+    def test_a_won_deal_raises_its_invoice(zoho, zoho_simulator):
+        deal = zoho_simulator.crm.create("Deals", {"Deal_Name": "Roof", "Stage": "Closed Won", "Amount": 900.0})
+        outcome = run_handler(invoice_won_deal, make_event("crm.Deals.created", record_id=deal["id"]), zoho)
+        assert outcome.state == "done"
+
+A pytest plugin: `zoho` and `zoho_simulator` are there once the package is installed. Nothing is mocked: calls go over HTTP to the
+simulator, with a real token in a real Redis. pytest loads this module in every run, so it imports nothing until it is used.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field, replace
+from inspect import signature
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping
+
+    from receiver.event import Event
+    from receiver.ledger.embedded import Embedded
+    from receiver.ledger.runs import Claim
+    from receiver.routing.plugins import Handler, Plugins
+    from receiver.routing.policy import Decision
+    from receiver.routing.process import Process
+    from receiver.settings import Settings
+    from receiver.simulator import Simulator
+    from receiver.zoho import Zoho
+
+CONNECTION = "test"
+
+
+def make_event(
+    event_type: str,
+    *,
+    data: Any = None,
+    record: Mapping[str, Any] | None = None,
+    changed: Collection[str] | None = None,
+    **fields: Any,
+) -> Event:
+    """An event as a source would make it. Its type may be one of Zoho's own words ("Deals.edit").
+
+    `record` is what a handler with `record=True` is to get; without it the record is read. `changed` left out is an event that
+    does not say what changed. `fields` are further fields of Event: record_id, origin, received, ...
+    """
+    from receiver.event import Event, new_id, now_ms  # noqa: PLC0415 - see the module's docstring
+    from receiver.sources import native_pattern  # noqa: PLC0415
+
+    known = native_pattern(event_type) or event_type
+    product, *middle, _ = known.split(".")
+    if record and "record_id" not in fields:
+        thing = middle[-1].lower() if middle else ""
+        fields["record_id"] = str(record.get("id") or record.get(f"{thing}_id") or "")
+    given = {"id": new_id(), "source": product, "received": now_ms(), **fields}
+    names = None if changed is None else frozenset([changed] if isinstance(changed, str) else changed)
+    return Event(type=known, data={} if data is None else data, record=record, changed=names, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run.
+
+    `state` is done, skipped, due (again in `wait` seconds), held or dead, with its `reason`; or filtered, where the handler's types
+    and filters do not let the event come to it. `error` is what the handler raised. `calls` lists its calls to Zoho.
+    """
+
+    state: Literal["done", "skipped", "due", "running", "held", "dead", "filtered"]
+    reason: str = ""
+    wait: float = 0.0
+    tries: int = 0
+    error: Exception | None = None
+    calls: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+
+    @property
+    def writes(self) -> list[str]:
+        """The calls that change something, as "POST /crm/v8/Notes"."""
+        return [f"{call['method']} {call['path']}" for call in self.calls if call["write"]]
+
+
+def run_handler(
+    handler: Callable[..., Any],
+    event: Event,
+    zoho: Zoho | None = None,
+    *,
+    tries: int = 0,
+    raises: bool = False,
+    **resources: Any,
+) -> Outcome:
+    """Run a handler on an event as a worker would, with its filters, its record and its policy, and tell what became of it.
+
+    What the handler raises is in the outcome; with `raises=True` an error of it comes through, with its traceback. Resources that
+    the handler asks for are made by the `@resource` functions beside it, unless they are given by name. `tries` is how often it
+    failed before. What `event.step` and `emit` did is remembered for the event while the test lasts. The time limit is not kept:
+    that is the business of the test. Raises TypeError or HandlerError for a handler or a test that is wrong in itself.
+    """
+    from receiver.event import now_ms  # noqa: PLC0415 - see the module's docstring
+    from receiver.routing import policy  # noqa: PLC0415
+    from receiver.routing.router import Router, wants  # noqa: PLC0415
+
+    found = _plugged(handler, resources)
+    declared = next(iter(found.handlers.values()))
+    if zoho is None and (declared.takes_zoho or (declared.options.record and event.record is None)):
+        raise TypeError(f"{declared.id} calls Zoho: give run_handler the fixture zoho")
+    if not Router([declared]).of_type(event.type):
+        return Outcome("filtered", f"no type of {declared.id} fits {event.type}")
+    try:
+        if not wants(declared, event, now_ms()):
+            return Outcome("filtered", f"a filter of {declared.id} does not let it pass")
+    except Exception as broken:
+        if raises:
+            raise
+        return Outcome("dead", f"a filter of the handler raised {policy.name(broken)}", error=broken)
+    before = len(zoho.calls) if zoho else 0
+    error, tried = _try(found, declared, replace(event), zoho, resources.get("settings"), tries)
+    if raises and error is not None and not _on_purpose(error):
+        raise error
+    wait = max(0.0, (tried.at - now_ms()) / 1000) if tried.at else 0.0
+    calls = tuple(zoho.calls[before:]) if zoho else ()
+    return Outcome(tried.state, tried.reason, wait, tried.tries, error, calls)
+
+
+def _on_purpose(error: Exception) -> bool:
+    from receiver.errors import RetryLater, Skip  # noqa: PLC0415 - see the module's docstring
+
+    return isinstance(error, Skip | RetryLater)
+
+
+def _plugged(function: Callable[..., Any], given: Mapping[str, Any]) -> Plugins:
+    """The handler as a worker finds it, with the resources of its module, and those given in their place."""
+    from receiver.routing import plugins  # noqa: PLC0415 - see the module's docstring
+
+    if not hasattr(function, "__zohook_on__"):
+        raise TypeError(f"{function.__qualname__} is no handler: declare it with @on")
+    short = function.__module__.rpartition(".")[2]
+    beside = vars(sys.modules[function.__module__])
+    module = ModuleType(function.__module__)
+    for name, value in beside.items():
+        if getattr(value, "__zohook_resource__", False):
+            setattr(module, name, value)
+    for name, value in given.items():
+        setattr(module, name, _maker(value, module.__name__))
+    setattr(module, function.__name__, function)
+    return plugins.collect([(short, module)])
+
+
+def _maker(value: Any, module: str) -> Callable[[], Any]:
+    from receiver.routing.plugins import resource  # noqa: PLC0415 - see the module's docstring
+
+    def make() -> Any:
+        return value
+
+    make.__module__ = module
+    return resource(make)
+
+
+def _try(
+    found: Plugins, handler: Handler, event: Event, zoho: Zoho | None, settings: Settings | None, tries: int
+) -> tuple[Exception | None, Decision]:
+    """The worker's own attempt, with what a process would lend it; (what was raised, what policy makes of it)."""
+    from receiver.errors import Skip  # noqa: PLC0415 - see the module's docstring
+    from receiver.event import now_ms  # noqa: PLC0415
+    from receiver.routing import policy, run  # noqa: PLC0415
+    from receiver.routing.router import mismatch  # noqa: PLC0415
+
+    made, options, given = now_ms(), handler.options, event.record is not None
+    lent = _lent(found, handler, zoho, settings)
+    if given:  # it is not read, and has to suit all the same
+        handler = replace(handler, options=replace(options, record=False, where={}))
+    attempt = run.Attempt(cast("Process", lent), _claim(handler, event, tries, made), handler)
+    error: Exception | None = None
+    try:
+        if given and (reason := mismatch(event.record, options.where)):
+            raise Skip(f"where: {reason}")  # noqa: TRY301 - the worker's own word for it
+        attempt.call()
+    except Exception as raised:  # noqa: BLE001 - whatever a handler raises is its outcome
+        error = raised
+    finally:
+        lent.resources.close()
+        lent.redis.close()
+    return error, policy.decide(error, tries=tries, options=options, now=now_ms(), made=made, chance=0.5)
+
+
+def _lent(found: Plugins, handler: Handler, zoho: Zoho | None, settings: Settings | None) -> SimpleNamespace:
+    """What a run needs of its process."""
+    from receiver.ledger.connect import connect  # noqa: PLC0415 - see the module's docstring
+    from receiver.routing.plugins import Resources  # noqa: PLC0415
+
+    known = settings or (zoho.settings if zoho else None)
+    asked = [name for name, maker in found.resources.items() if "settings" in signature(maker).parameters]
+    if known is None and asked and handler.needs:
+        raise TypeError(
+            f"the resource {asked[0]} takes settings: give run_handler {asked[0]}=..., settings=... or the fixture zoho"
+        )
+    return SimpleNamespace(
+        redis=connect(zoho.settings) if zoho else _NoLedger(),
+        resources=Resources(found.resources, cast("Settings", known)),
+        settings=known,
+        zoho=lambda *_: zoho,
+    )
+
+
+class _NoLedger:
+    """Stands where the ledger would be in a test without one, and says so."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise TypeError("event.step, emit and cancel need a ledger: give run_handler the fixture zoho")
+
+
+def _claim(handler: Handler, event: Event, tries: int, made: int) -> Claim:
+    from receiver.ledger.runs import Claim, job_id  # noqa: PLC0415 - see the module's docstring
+
+    return Claim(
+        kind="j",
+        id=job_id(event.id, handler.id),
+        run=tries + 1,
+        worker="test",
+        tries=tries,
+        deaths=0,
+        suspect=False,
+        generation=0,
+        lane="",
+        made=made,
+        event=event,
+    )
+
+
+@pytest.fixture
+def zoho_simulator() -> Iterator[Simulator]:
+    """A strict Zoho of this test's own, on a free port: `.crm`, `.books` and `.desk` do what a person does in their pages."""
+    from receiver.simulator import Simulator  # noqa: PLC0415 - see the module's docstring
+
+    with Simulator() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def _zohook_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
+    """A Redis for the tokens of this test process; without fsync, since no test of it cuts the power."""
+    from receiver.ledger.embedded import Embedded  # noqa: PLC0415 - see the module's docstring
+
+    with Embedded(tmp_path_factory.mktemp("zohook"), appendfsync="no", share=False) as server:
+        yield server
+
+
+@pytest.fixture
+def zoho(
+    zoho_simulator: Simulator,
+    _zohook_redis: Embedded,
+    tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Zoho]:
+    """`Zoho` as a handler gets it, connected to the simulator; `zoho.calls` lists what was called.
+
+    Its settings have `tmp_path` for their folder, and nothing from the environment.
+    """
+    from cryptography.fernet import Fernet  # noqa: PLC0415 - see the module's docstring
+
+    from receiver.settings import Settings  # noqa: PLC0415
+    from receiver.zoho.clients import Clients  # noqa: PLC0415
+    from receiver.zoho.vault import Vault  # noqa: PLC0415
+    from receiver.zoho.wire import Wire  # noqa: PLC0415
+
+    for name in [name for name in os.environ if name.startswith("ZOHOOK_")]:
+        monkeypatch.delenv(name)
+    client = zoho_simulator.self_client
+    monkeypatch.setenv(f"ZOHOOK_SECRET_{CONNECTION.upper()}", client.secret)
+    about = {"dc": "simulator", "client_id": client.id, **zoho_simulator.org_ids}
+    settings = Settings.load(
+        tmp_path, key=Fernet.generate_key().decode(), connections={CONNECTION: about},
+        simulator={"url": zoho_simulator.base}, redis={"url": _zohook_redis.url},
+    )  # fmt: skip
+    redis, wire = _zohook_redis.client(), Wire()
+    try:
+        redis.flushall()
+        clients = Clients(redis, settings, Vault(settings.key), wire)
+        clients.consent.self_client(CONNECTION, zoho_simulator.self_client_code())
+        yield clients.for_job(CONNECTION)
+    finally:
+        wire.close()
+        redis.close()
