@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import os
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no letter is taken for another, and it sorts as its number does."""
 
+_LETTERS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
+
 Origin = Literal["live", "catchup", "poll", "handler"]
 
 
@@ -30,11 +33,7 @@ def now_ms() -> int:
 def new_id(at: int | None = None) -> str:
     """A new id of 20 letters and digits that sorts by time: 48 bits of milliseconds and 52 of chance."""
     number = ((at if at is not None else now_ms()) << 52) | int.from_bytes(os.urandom(7), "big") >> 4
-    letters = []
-    for _ in range(20):
-        number, index = divmod(number, 32)
-        letters.append(ALPHABET[index])
-    return "".join(reversed(letters))
+    return base64.b32encode((number << 4).to_bytes(13, "big"))[:20].translate(_LETTERS).decode()
 
 
 def moment(ms: int) -> datetime:

@@ -349,10 +349,15 @@ def _all() -> dict[str, Callable[..., str]]:
     }
 
 
-def lua_prelude() -> str:
-    """The same functions in Lua, as `K.event(id)`, so that a key is spelled in one place only."""
+def lua_prelude(used: set[str] | None = None) -> str:
+    """The same functions in Lua, as `K.event(id)`, so that a key is spelled in one place only; those `used`, or all.
+
+    Redis makes them anew at every call of a script, so the ones that it does not use would only cost time.
+    """
     lines = ["local K = {}"]
     for name, function in _all().items():
+        if used is not None and name not in used:
+            continue
         parameters = list(inspect.signature(function).parameters)
         pieces = function(*(f"\0{parameter}\0" for parameter in parameters)).split("\0")
         body = " .. ".join(

@@ -11,6 +11,8 @@ import re
 import sys
 import threading
 from collections import deque
+from contextlib import suppress
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote, quote_plus
 
@@ -62,6 +64,13 @@ class _Printer(structlog.PrintLogger):
     def __init__(self, out: TextIO, name: str) -> None:
         super().__init__(out)
         self.name = name
+
+    def msg(self, message: str) -> None:
+        """Write a line. A log that cannot be written, for its disk is full or its reader is gone, stops no work."""
+        with suppress(OSError, ValueError):
+            super().msg(message)
+
+    log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
 
 def setup(
@@ -117,12 +126,16 @@ def hide(value: str) -> None:
 
 def mask(text: str) -> str:
     """The text without the secrets known to this process, and without what looks like one."""
+    if len(text) < SHORTEST:
+        return text
     for secret in _settings_secrets:
         if secret in text:
             text = text.replace(secret, MASK)
     for secret in tuple(_hidden):
         if secret in text:
             text = text.replace(secret, MASK)
+    if text.replace("_", "").isalnum():  # what looks like a secret needs a sign or a blank before it
+        return text
     return _SECRET_IN_TEXT.sub(lambda match: (match[1] or match[2] or "") + MASK, text)
 
 
@@ -142,7 +155,7 @@ def _masked_pretty(logger: Any, method: str, event: MutableMapping[str, Any]) ->
 def _clean(key: object, value: object, depth: int) -> object:
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(key, str) and _SECRET_NAME.match(key):
+    if isinstance(key, str) and _names_a_secret(key):
         return MASK if value not in ("", b"") else ""
     if isinstance(value, int | float):
         return value
@@ -159,6 +172,11 @@ def _clean(key: object, value: object, depth: int) -> object:
     return _clean_text(_said(value))
 
 
+@lru_cache(maxsize=1024)
+def _names_a_secret(key: str) -> bool:
+    return bool(_SECRET_NAME.match(key))
+
+
 def _said(value: object) -> str:
     try:
         return f"{type(value).__name__}: {value}" if isinstance(value, BaseException) else str(value)
@@ -170,6 +188,8 @@ def _clean_text(text: str, *, lines: bool = False) -> str:
     text = mask(text)
     if len(text) > LONGEST_TEXT:
         text = f"{text[:LONGEST_TEXT]}… and {len(text) - LONGEST_TEXT} more characters"
+    if text.isascii() and text.isprintable():
+        return text
     unsafe = _CONTROL_BUT_LINES if lines else _CONTROL
     return unsafe.sub(_escape, text) if unsafe.search(text) else text
 

@@ -124,8 +124,9 @@ def route_many(
 ) -> list[Claim | None]:
     """Open the jobs of events and end their routing. Per event the claim of the job that was taken at once, or None."""
     batch: list[list[Argument]] = []
+    at = iso()
     for held, openings in routes:
-        args: list[Argument] = [iso(), held.id, held.run, held.worker, int(lease * 1000), int(again * 1000)]
+        args: list[Argument] = [at, held.id, held.run, held.worker, int(lease * 1000), int(again * 1000)]
         args += ["1" if claim_first else "", len(openings)]
         for each in openings:
             args += [each.handler, each.state, each.reason, each.attempt, each.queue, each.policy]
@@ -164,10 +165,11 @@ class Ending:
 
 def finish_many(redis: Redis, endings: Sequence[tuple[Claim, Ending]]) -> list[bool]:
     """End runs. False: it was no longer ours, and nothing was written."""
+    at = iso()
     batch: list[list[Argument]] = [
         [
             held.kind, held.id, held.run, held.worker, ending.state, ending.due, ending.tries, ending.reason[:500],
-            ending.attempt, iso(), ending.calls, held.event.received, "1" if ending.quiet else "", ending.parked,
+            ending.attempt, at, ending.calls, held.event.received, "1" if ending.quiet else "", ending.parked,
         ]
         for held, ending in endings
     ]  # fmt: skip

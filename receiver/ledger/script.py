@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -24,7 +25,8 @@ Argument = str | bytes | int | float
 @cache
 def _text(name: str) -> tuple[str, str]:
     folder = files("receiver.ledger") / "scripts"
-    text = keys.lua_prelude() + (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+    body = (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+    text = keys.lua_prelude(set(re.findall(r"\bK\.(\w+)", body))) + body
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -66,4 +68,4 @@ async def acall(redis: AsyncRedis, name: str, *args: Argument) -> Any:
 
 def iso() -> str:
     """Now as RQ writes times: scripts in Redis 6.2 have no calendar of their own."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{datetime.now(UTC).isoformat(timespec='microseconds')[:-6]}Z"

@@ -85,15 +85,22 @@ class Handler:
         shown: dict[str, Any] = {}
         for each in fields(self.options):
             value = getattr(self.options, each.name)
-            if value not in (None, "", False, frozenset(), {}):
-                shown[each.name] = sorted(value) if isinstance(value, frozenset) else _shown(value)
+            if value is not False and value not in (None, "", frozenset(), {}):
+                shown[each.name] = _shown(value)
         return {"id": self.id, "doc": self.doc, "patterns": list(self.patterns), "options": shown}
 
 
 def _shown(value: Any) -> Any:
+    """A value as every process tells it: with an address in it each worker would have a catalogue of its own."""
     if isinstance(value, Mapping):
         return {str(key): _shown(each) for key, each in value.items()}
-    return value if isinstance(value, str | int | float | bool) else repr(value)
+    if isinstance(value, set | frozenset):
+        return sorted(str(each) for each in value)
+    if isinstance(value, list | tuple):
+        return [_shown(each) for each in value]
+    if callable(value):
+        return str(getattr(value, "__qualname__", type(value).__name__))
+    return value if value is None or isinstance(value, str | int | float | bool) else repr(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,8 @@ def on(*types: str, **options: Any) -> Callable[[Function], Function]:
     """
     if not types or not all(isinstance(each, str) and each for each in types):
         raise HandlerError('@on takes event types, for example @on("crm.Deals.created"), and was given none')
+    if greedy := [each for each in types if "**" in each.split(".")[:-1]]:
+        raise HandlerError(f"{greedy[0]!r}: ** is all the rest of a type, so it comes last; * is one part")
     declared = _Declared(types, _options(options))
 
     def declare(function: Function) -> Function:

@@ -104,14 +104,11 @@ def _suits(found: Any, wanted: Any) -> bool:
         return any(_suits(found, each) for each in wanted)
     if found is ABSENT:
         return wanted is None
-    if (
-        isinstance(found, int | float | str)
-        and isinstance(wanted, int | float | str)
-        and type(found) is not type(wanted)
-    ):
-        return str(found) == str(
-            wanted
-        )  # an id may come as a number from one product and as text from another
+    if isinstance(found, int | float | str) and isinstance(wanted, int | float | str):
+        if isinstance(found, str) is not isinstance(wanted, str):
+            return str(found) == str(wanted)  # an id is a number in one product and text in another
+        if isinstance(found, bool) is not isinstance(wanted, bool):
+            return False
     return bool(found == wanted)
 
 

@@ -19,6 +19,7 @@ from receiver import logs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from tests.conftest import MakeSettings
 
@@ -282,3 +283,11 @@ def test_masking_takes_time_by_the_length(part: str) -> None:
     began = time.monotonic()
     logs.mask(part * (100_000 // len(part)))
     assert time.monotonic() - began < 1
+
+
+def test_a_log_that_cannot_be_written_stops_no_work(tmp_path: Path) -> None:
+    """A closed or full log loses the line, and the caller never hears of it."""
+    out = (tmp_path / "log").open("w")
+    logs.setup(stream=out, pretty=False)
+    out.close()
+    logs.get("test").error("nobody.reads_this")
