@@ -239,7 +239,7 @@ class Event:
     @classmethod
     def unpack(cls, event_id: str, meta: bytes, body: bytes, seq: int = 0) -> Event:
         """The event that `pack` packed."""
-        fields = orjson.loads(meta)
+        fields = {"type": "", "source": "", **orjson.loads(meta)}
         changed = fields.pop("changed", None)
         said = orjson.loads(body)
         return cls(
