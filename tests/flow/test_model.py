@@ -1,0 +1,216 @@
+"""The engine against a model: random deliveries, duplicates, failures, deaths, lost slips, pauses and replays; at the end they agree."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from receiver import RetryLater, Skip, on
+from receiver.errors import InvalidRequest
+from receiver.ledger import read, runs
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import House, MakeHouse
+
+STEPS = st.lists(st.sampled_from(["raise", "later", "skip", "never"]), max_size=3)
+
+
+class Engine(RuleBasedStateMachine):
+    """One house; the model is what was accepted and what its handler will do, try by try."""
+
+    make: MakeHouse
+    events = Bundle("events")
+
+    @initialize()
+    def build(self) -> None:
+        """A house with two handlers: one that follows its script, one in order per record."""
+        self.script: dict[str, list[str]] = {}
+        self.ran: dict[str, int] = {}
+        self.ordered: dict[str, list[int]] = {}
+        self.facts: dict[str, str] = {}
+        self.replayed: set[str] = set()
+        machine = self
+
+        @on("crm.A.x", retries=5)
+        def follows(event: Any) -> None:
+            machine.ran[event.id] = machine.ran.get(event.id, 0) + 1
+            todo = machine.script[event.id]
+            word = todo.pop(0) if todo else "ok"
+            if word == "raise":
+                raise ValueError(word)
+            if word == "later":
+                raise RetryLater(0.001, reason=word)
+            if word == "skip":
+                raise Skip(word)
+            if word == "never":
+                raise InvalidRequest(word)
+
+        @on("crm.A.x", order="record")
+        def orders(event: Any) -> None:
+            machine.ordered.setdefault(event.record_id, []).append(event.seq)
+
+        sys.modules.pop("rooms", None)
+        self.home: House = self.make(follows, orders, lease=0.05, again=0.02, deaths=99)
+        self.home.redis.flushall()
+        self.home.process.catalogue.publish(born=True)
+
+    @rule(target=events, todo=STEPS, record=st.sampled_from(["1", "2"]), fact=st.integers(0, 30))
+    def accept(self, todo: list[str], record: str, fact: int) -> str:
+        """A delivery; the same fact again is a duplicate of the first."""
+        event, answer = self.home.deliver("crm.A.x", {}, record_id=record, identity=f"fact {fact}")
+        known = self.facts.get(f"fact {fact}")
+        if known:
+            assert answer.new == ()
+            assert answer.duplicates[0][1] == known
+            return known
+        assert answer.new == (event.id,)
+        self.facts[f"fact {fact}"] = event.id
+        self.script[event.id] = list(todo)
+        return event.id
+
+    @rule(count=st.integers(1, 4))
+    def work(self, count: int) -> None:
+        """A worker does some slips."""
+        for slip in self.home.slips(count):
+            run = slip.ids()
+            claim = runs.claim(self.home.redis, *run, self.home.process.name, 5, alone=True)
+            if isinstance(claim, str):
+                continue
+            self.go_on(claim)
+
+    def go_on(self, claim: runs.Claim) -> None:
+        """What a worker does with a claim."""
+        from receiver.routing import route
+        from receiver.routing import run as running
+
+        if claim.kind == "e":
+            for job in route.route(self.home.process, [claim]):
+                running.run_job(self.home.process, job)
+        else:
+            running.run_job(self.home.process, claim)
+
+    @rule(count=st.integers(1, 3))
+    def die(self, count: int) -> None:
+        """A worker takes slips and runs, and is gone."""
+        for slip in self.home.slips(count):
+            runs.claim(self.home.redis, *slip.ids(), "dead", 0.01, alone=True)
+
+    @rule()
+    def lose_slips(self) -> None:
+        """Every RQ key is gone."""
+        for key in self.home.redis.keys("rq:*"):
+            self.home.redis.delete(key)
+
+    @rule()
+    def sweep(self) -> None:
+        """Time passes, and the sweep comes by."""
+        time.sleep(0.03)
+        self.home.sweeper.once()
+
+    @rule(what=st.sampled_from(["handler:rooms.follows", "source:crm"]))
+    def pause(self, what: str) -> None:
+        """An operator pauses something."""
+        runs.pause(self.home.redis, what)
+        self.home.process.forget_pauses()
+
+    @rule()
+    def resume(self) -> None:
+        """An operator ends all pauses."""
+        for what in ("handler:rooms.follows", "source:crm"):
+            runs.resume(self.home.redis, what)
+        self.home.process.forget_pauses()
+
+    @rule(event=events)
+    def replay(self, event: str) -> None:
+        """An operator retries a job, whatever it is; an open one is left alone."""
+        job = f"{event}:rooms.follows"
+        before = {row.id: row.state for row in read.jobs(self.home.redis, [job])}.get(job)
+        word = runs.replay(self.home.redis, "j", job)
+        assert word == ("gone" if before is None else "open" if before in read.OPEN else "ok")
+        if word == "ok":
+            self.replayed.add(event)
+
+    @invariant()
+    def counts_agree(self) -> None:
+        """What is counted as accepted is what the model accepted, whatever happened to it since."""
+        if hasattr(self, "home"):
+            assert read.totals(self.home.redis)["accepted"] == len(self.script)
+            assert read.states(self.home.redis)["events"] == len(self.script)
+
+    def teardown(self) -> None:
+        """Everything is let run to its end; then each event was run at least once by each handler that wants it."""
+        if not hasattr(self, "home"):
+            return
+        self.resume()
+        limit = time.monotonic() + 20
+        while self.open():
+            assert time.monotonic() < limit, (
+                self.open(),
+                read.states(self.home.redis),
+                read.parked_work(self.home.redis),
+            )
+            # What failed waits ten seconds and more by policy; here its time has come.
+            for job in read.jobs_in(self.home.redis, "due", count=500):
+                self.home.redis.hset(f"zh:j:{job.id}", mapping={"due": 0, "given": 0})
+                if self.home.redis.zscore("zh:due", f"j:{job.id}") is not None:
+                    self.home.redis.zadd("zh:due", {f"j:{job.id}": 0})
+            self.sweep()
+            self.home.sweeper.recheck()
+            self.work(100)
+        self.judge()
+
+    def open(self) -> int:
+        """How much is left to do."""
+        found = read.states(self.home.redis)
+        return int(found["open"] + found["due"] + found["running"] + found["held"])
+
+    def judge(self) -> None:
+        """The model and the ledger agree."""
+        redis = self.home.redis
+        for event in self.script:
+            row = read.event(redis, event)
+            assert row is not None
+            assert row.state == "routed"
+            assert row.open == 0
+            jobs = {job.handler: job for job in row.jobs}
+            assert set(jobs) == {"rooms.follows", "rooms.orders"}
+            assert jobs["rooms.orders"].state == "done"
+            assert jobs["rooms.follows"].state in {"done", "skipped", "dead"}
+            assert self.ran[event] >= 1
+            if jobs["rooms.follows"].state == "done":
+                assert self.script[event] == []
+        for seqs in self.ordered.values():
+            assert seqs == sorted(seqs), "an order was broken"
+        assert sum(len(seqs) for seqs in self.ordered.values()) == len(self.script)
+        assert redis.keys("zh:o*") == []
+        assert redis.zcard("zh:unrouted") == 0
+
+
+@pytest.mark.timeout(110)
+def test_the_engine_agrees_with_its_model(house: MakeHouse) -> None:
+    """No sequence of accepts, works, deaths, losses, pauses and replays loses an event, breaks an order or runs a fact twice."""
+    machine = type("Bound", (Engine,), {"make": staticmethod(house)})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=40,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            derandomize=False,
+            database=None,
+        ),
+    )
