@@ -110,7 +110,7 @@ class Child:
         if code is None:
             return
         self._end_group(signal.SIGKILL)  # what it left behind must not run beside its successor
-        self.epitaph = self.last_words(3) or f"it said nothing, and ended with status {code}"
+        self.epitaph = self.last_words(10) or f"it said nothing, and ended with status {code}"
         if self.once or (code == WRONG_SETTINGS and self.vital and not self.restarts):
             raise ChildFailed(
                 f"{self.name} ended with status {code}; the last of {self.log}:\n{self.last_words()}"

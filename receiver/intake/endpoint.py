@@ -19,7 +19,7 @@ from receiver.errors import (
     UnknownSource,
     UnsupportedEncoding,
 )
-from receiver.event import Delivery
+from receiver.event import Delivery, new_id, now_ms
 from receiver.ledger.accept import Record
 from receiver.sources import mistaken_for
 from receiver.sources.source import Parsed, Verified
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from receiver.ledger.accept import Answer
 
 log = logs.get("delivery")
+UNKNOWN = "(unknown)"
 
 
 class MethodNotAllowed(DeliveryError):
@@ -56,11 +57,12 @@ class Door:
         delivery: Delivery | None = None
         try:
             lock = self._lock(name)
+            request.scope["zohook.known"] = True
             self._check_head(request, lock)
             delivery = await self._read(request, name, lock)
             answer = await self._take(delivery, lock)
         except DeliveryError as error:
-            return self._refuse(name, delivery, error, started)
+            return self._refuse(name, delivery or _unread(request), error, started)
         except LedgerUnavailable as error:
             metrics.DELIVERIES.labels(_known(self, name), "unavailable").inc()
             log.error("delivery", source=name, verdict="unavailable", reason=str(error))  # noqa: TRY400
@@ -154,17 +156,17 @@ class Door:
                 return None
         return lock.source.verify(delivery, lock.way, lock.keys)
 
-    def _refuse(self, name: str, delivery: Delivery | None, error: DeliveryError, started: float) -> Response:
+    def _refuse(self, name: str, delivery: Delivery, error: DeliveryError, started: float) -> Response:
+        lock = self._keyring.locks.get(name)
         reason = str(error)
-        if delivery is not None and isinstance(error, Unauthenticated):
-            mistake = mistaken_for(self._keyring.locks[name].way.product, delivery)
+        if lock is not None and isinstance(error, Unauthenticated):
+            mistake = mistaken_for(lock.way.product, delivery)
             reason += f"; {mistake}" if mistake else ""
-        if delivery is not None:
-            hidden = frozenset({self._keyring.locks[name].way.secret_header})
-            self._committer.note(Record(delivery, "rejected", reason, secret_headers=hidden))
+        hidden = frozenset({lock.way.secret_header}) if lock else frozenset()
+        self._committer.note(Record(delivery, "rejected", reason, secret_headers=hidden))
         metrics.DELIVERIES.labels(_known(self, name), "rejected").inc()
         log.warning(
-            "delivery", source=name[:80], delivery=delivery.id if delivery else None, verdict="rejected", status=error.status,
+            "delivery", source=name[:80], delivery=delivery.id, verdict="rejected", status=error.status,
             error=error.code, reason=reason, ms=_ms(started),
         )  # fmt: skip
         return _json(error.status, {"error": error.code, "message": reason})
@@ -172,6 +174,25 @@ class Door:
     def known(self, name: str) -> bool:
         """Whether there is a source of that name."""
         return name in self._keyring.locks
+
+
+def _unread(request: Request) -> Delivery:
+    """A request that was refused before its body was read, as it is kept; all unknown sources share one name."""
+    name = request.path_params["source"]
+    return Delivery(
+        id=new_id(),
+        source=name if request.scope.get("zohook.known") else UNKNOWN,
+        method=request.method,
+        path=f"/in/{name}"[:200],
+        query=request.scope["query_string"][:1000],
+        headers=tuple(
+            (key.decode("latin-1")[:100], value.decode("latin-1")[:500])
+            for key, value in request.headers.raw[:50]
+        ),
+        body=b"",
+        received=now_ms(),
+        remote=request.client.host if request.client else "",
+    )
 
 
 def _known(door: Door, name: str) -> str:

@@ -203,8 +203,8 @@ def test_desk_is_verified_with_keys_of_its_own_host(door, redis, desk_key) -> No
         ("/in/books", {"x-long": "y" * 20_000}, b"{}", 413, "too_large"),
     ],
 )
-def test_bad_input_gets_one_clear_json_body(door, path, headers, body, status, error) -> None:
-    """The status, the word for it, and a sentence that says what to do."""
+def test_bad_input_gets_one_clear_json_body(door, redis, path, headers, body, status, error) -> None:
+    """The status, the word for it, a sentence that says what to do, and a row for the dashboard."""
     client, _ = door
     answer = client.post(path, content=body, headers=headers)
     assert answer.status_code == status
@@ -212,6 +212,11 @@ def test_bad_input_gets_one_clear_json_body(door, path, headers, body, status, e
     assert said["error"] == error
     assert len(said["message"]) > 15
     assert BOOKS not in answer.text
+    limit = time.monotonic() + 5
+    while not (rows := read.deliveries(redis, "rejected")) and time.monotonic() < limit:
+        time.sleep(0.02)
+    assert rows[0].meta["reason"] == said["message"]
+    assert rows[0].meta["path"] == path.partition("?")[0]
 
 
 def test_a_chunked_body_over_the_limit_is_refused_while_it_streams(door) -> None:

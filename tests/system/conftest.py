@@ -125,7 +125,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Callable[..., Any]:
-    """A command started in a folder of the test's own, as in: with house("demo", "--events", "40") as running."""
+    """What starts a command in a folder of the test's own, for a `with` block, and ends it after that."""
 
     @contextmanager
     def start(*arguments: str, **more: Any) -> Iterator[House]:

@@ -87,7 +87,7 @@ def test_a_broken_handler_does_not_shut_the_door(house: Start, project: str, tmp
         eventually(lambda: send(project, "kept") == 200)
         eventually(lambda: "notes" in running.err.read_text())
         (tmp_path / "handlers" / "notes.py").write_text(HANDLER)
-        eventually(lambda: (tmp_path / "seen.txt").exists(), 30)
+        eventually((tmp_path / "seen.txt").exists, 30)
         assert (tmp_path / "seen.txt").read_text() == "kept\n"
 
 
@@ -119,7 +119,7 @@ def test_processes_that_run_alone_share_the_folders_redis(house: Start, project:
 def test_connect_by_a_self_clients_code(house: Start, tmp_path: Path) -> None:
     """`zohook simulator` introduces itself in one line, and `zohook connect` connects with its self client's code, once."""
     with house("simulator") as running:
-        said = json.loads(eventually(lambda: running.out.read_text()))
+        said = json.loads(eventually(running.out.read_text))
         own = said["self_client"]
         (tmp_path / "zohook.toml").write_text(
             f'[simulator]\nurl = "{said["accounts"]}"\n[connections.acme]\ndc = "simulator"\nclient_id = "{own["client_id"]}"\n'
