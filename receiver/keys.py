@@ -187,7 +187,7 @@ def parked_reasons() -> str:
 
 
 def counts() -> str:
-    """Hash of the totals since the ledger began."""
+    """Hash of the totals since the ledger began. Kept."""
     return "zh:n"
 
 
@@ -232,7 +232,7 @@ def sweep() -> str:
 
 
 def redis_run() -> str:
-    """String: the Redis run id and epoch that the sweep saw last."""
+    """String: the Redis run id that the sweep saw last. Kept."""
     return "zh:redis"
 
 

@@ -166,10 +166,10 @@ async def live(request: Request) -> Response:
 def file(request: Request) -> Response:
     """A static file of ours; its address carries its digest, so it may be kept for ever."""
     try:
-        content, kind, digest = static(request.path_params["name"])
+        content, kind, version = static(request.path_params["name"])
     except KeyError:
         raise HTTPException(404) from None
-    fresh = request.query_params.get("v") == digest
+    fresh = request.query_params.get("v") == version
     return Response(content, media_type=kind, headers={"cache-control": _YEAR if fresh else "no-cache"})
 
 
