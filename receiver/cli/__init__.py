@@ -8,14 +8,17 @@ from receiver.errors import HandlerError, SettingsError, ZohookError
 
 WRONG = 2
 FAILED = 1
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Run the command line. What is wrong with the settings or the handlers is one message and status 2, never a traceback."""
-    from receiver.cli.commands import app
-
     try:
+        from receiver.cli.commands import app
+
         app()
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except (SettingsError, HandlerError) as error:
         _say(error)
         sys.exit(WRONG)

@@ -13,7 +13,7 @@ import httpx
 import typer
 
 from receiver import keys
-from receiver.cli import stage
+from receiver.cli import INTERRUPTED, stage
 from receiver.cli.board import Board, Numbers, unhandled
 from receiver.cli.processes import listen
 from receiver.cli.stage import CALLBACK, CONNECTION, Stage
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 FINISH_WITHIN = 180.0
 LOOK_EVERY = 0.1
-INTERRUPTED = 130
 
 
 def run(parent: Path, *, events: int, rate: float, keep: bool) -> int:

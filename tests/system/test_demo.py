@@ -97,6 +97,10 @@ def test_ctrl_c_at_any_moment_leaves_no_process(house: Start) -> None:
     """Told to stop while it still starts things, the demo leaves nothing behind either."""
     for lines in range(5):
         with house("demo") as running:
+            eventually(
+                (running.folder / ".zohook" / "demo.lock").exists
+            )  # earlier it is Python that is interrupted
+            (running.folder / ".zohook" / "demo.lock").unlink()
             eventually(lambda running=running, lines=lines: running.out.read_text().count("\n") >= lines)
             running.pids()
             running.process.send_signal(signal.SIGINT)
