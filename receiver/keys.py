@@ -47,7 +47,7 @@ def events_of_source(source: str) -> str:
 
 
 def events_of_record(record: str) -> str:
-    """Sorted set of the events of one record by ledger sequence, which is the order they were accepted in."""
+    """Sorted set of the events of one record by ledger sequence, which is the order they were accepted in. Retention trims it."""
     return f"zh:es:r:{record}"
 
 
@@ -62,7 +62,7 @@ def types() -> str:
 
 
 def unrouted() -> str:
-    """Sorted set of the events that are not routed yet, by ledger sequence: an order waits for the earlier ones."""
+    """Sorted set of the events that are not routed yet, by ledger sequence: an order waits for the earlier ones. Kept till routed."""
     return "zh:unrouted"
 
 
@@ -72,7 +72,7 @@ def order(key: str) -> str:
 
 
 def orders() -> str:
-    """Set of the orders that have jobs, for the recheck of the sweep."""
+    """Set of the orders that have jobs, for the recheck of the sweep. Kept while they have."""
     return "zh:o"
 
 
@@ -87,17 +87,17 @@ def latest_since(key: str) -> str:
 
 
 def limit(key: str) -> str:
-    """Sorted set of the runs that a limit counts, by the end of their leases."""
+    """Sorted set of the runs that a limit counts, by the end of their leases. Dropped when that is past."""
     return f"zh:c:{key}"
 
 
 def limit_queue(key: str) -> str:
-    """Sorted set of the jobs that wait for a place under a limit, by since when."""
+    """Sorted set of the jobs that wait for a place under a limit, by since when. Kept till it has one."""
     return f"zh:c:{key}:queue"
 
 
 def limits() -> str:
-    """Set of the limits for which jobs wait, for the recheck of the sweep."""
+    """Set of the limits for which jobs wait, for the recheck of the sweep. Kept while they do."""
     return "zh:c"
 
 
@@ -157,12 +157,12 @@ def jobs_of(event_id: str) -> str:
 
 
 def jobs_in_state(state: str) -> str:
-    """Sorted set of the jobs in a state other than done, by the time they came into it."""
+    """Sorted set of the jobs in a state other than done, by the time they came into it. Retention trims it."""
     return f"zh:js:x:{state}"
 
 
 def jobs_of_handler(handler: str, state: str) -> str:
-    """Sorted set of the jobs of one handler in a state other than done, by the time they came into it."""
+    """Sorted set of the jobs of one handler in a state other than done, by the time they came into it. Retention trims it."""
     return f"zh:js:h:{handler}:{state}"
 
 
@@ -177,12 +177,12 @@ def due() -> str:
 
 
 def parked(reason: str) -> str:
-    """Set of the due members that cannot run until what the reason names ends."""
+    """Set of the due members that cannot run until what the reason names ends. Kept till then."""
     return f"zh:parked:{reason}"
 
 
 def parked_reasons() -> str:
-    """Set of the reasons for which anything is parked."""
+    """Set of the reasons for which anything is parked. Kept while it is."""
     return "zh:parked"
 
 

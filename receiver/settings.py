@@ -64,7 +64,7 @@ def _named(value: str) -> str:
     return value
 
 
-Seconds = Annotated[float, BeforeValidator(seconds)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(seconds)]
 Octets = Annotated[int, BeforeValidator(octets)]
 Name = Annotated[str, AfterValidator(_named)]
 FinanceProduct = Literal["books", "inventory", "invoice", "billing", "expense"]
@@ -241,9 +241,7 @@ class Settings(BaseSettings):
         """The settings of a project's folder (default: ZOHOOK_FOLDER, else here). Raises SettingsError with the cure."""
         place = Path(folder or os.environ.get("ZOHOOK_FOLDER") or ".").resolve()
         file = place / FILE
-        for name, value in dotenv_values(place / ".env").items():
-            if value is not None:
-                os.environ.setdefault(name, value)
+        _read_dotenv(place / ".env")
         try:
             table = tomllib.loads(file.read_text()) if file.exists() else {}
         except tomllib.TOMLDecodeError as error:
@@ -253,7 +251,7 @@ class Settings(BaseSettings):
         try:
             settings = cls(**{**table, **given, "folder": place})
         except ValidationError as error:
-            raise SettingsError(_explain(file, error, table)) from None
+            raise SettingsError(_explain(file, error)) from None
         settings._secrets.update(_secrets_of(os.environ))
         settings._agree(file)
         return settings
@@ -295,7 +293,10 @@ class Settings(BaseSettings):
                     f'add   {channel.source} = "crm_channel"   to [sources]'
                 )
         for name in self.connections:
-            self.data_centre(name)
+            try:
+                self.data_centre(name)
+            except SettingsError as error:
+                raise SettingsError(f"{file}: connections.{name}.dc: {error}") from None
         for name, values in self._secrets.items():
             short = [value for value in values if len(value) < SHORTEST_SECRET]
             if short and name in {**self.sources, **self.connections}:
@@ -303,6 +304,17 @@ class Settings(BaseSettings):
                     f"ZOHOOK_SECRET_{name.upper()} holds a secret of {len(short[0])} characters; "
                     f"make it {SHORTEST_SECRET} or more, in Zoho and here"
                 )
+
+
+def _read_dotenv(file: Path) -> None:
+    """What `.env` says and the environment does not say already."""
+    try:
+        found = dotenv_values(file)
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file}: cannot be read: {error}") from error
+    for name, value in found.items():
+        if value is not None and "\0" not in value:
+            os.environ.setdefault(name, value)
 
 
 def _secrets_of(environ: os._Environ[str]) -> dict[str, tuple[str, ...]]:
@@ -327,7 +339,7 @@ def _did_you_mean(word: str, known: Any) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def _explain(file: Path, error: ValidationError, table: dict[str, Any]) -> str:
+def _explain(file: Path, error: ValidationError) -> str:
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
@@ -335,9 +347,17 @@ def _explain(file: Path, error: ValidationError, table: dict[str, Any]) -> str:
             known = _known_keys(problem["loc"])
             lines.append(f"{key}: there is no such setting{_did_you_mean(str(problem['loc'][-1]), known)}")
             continue
-        where = file if problem["loc"] and problem["loc"][0] in table else "the environment (ZOHOOK_...)"
+        where = "the environment (ZOHOOK_...)" if _of_environment(problem["loc"]) else file
         lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')} (in {where})")
     return f"{file}: " + "\n".join(lines)
+
+
+def _of_environment(loc: tuple[int | str, ...]) -> bool:
+    """Whether a value came from the environment: the longest part of its key that a variable is named after tells."""
+    names = [
+        f"ZOHOOK_{'__'.join(str(part) for part in loc[:count])}".upper() for count in range(len(loc), 0, -1)
+    ]
+    return any(name in os.environ for name in names)
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> list[str]:

@@ -54,7 +54,9 @@ def _enable(
 ) -> bool:
     derived = clients.tokens.vault.derive_all(f"source:{wanted.source}")
     secret = (*settings.secrets(wanted.source), *derived)[0]
-    channel = signing.channel_id(derived[-1], name)  # of the oldest key, so that a rotation renews the channel and makes no other
+    channel = signing.channel_id(
+        derived[-1], name
+    )  # of the oldest key, so that a rotation renews the channel and makes no other
     ends = datetime.now(UTC) + timedelta(seconds=wanted.life)
     asked = {
         "channel_id": channel,

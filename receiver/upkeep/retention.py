@@ -27,7 +27,11 @@ def trim(redis: Redis, settings: RetentionSettings) -> int:
         more = _before(redis, now_ms() - YOUNGEST, pages=10)
         forgotten += more
         if not more:
-            log.warning("retention.over_size", size=settings.size, hint="open and dead jobs are all that is left; see /dead")
+            log.warning(
+                "retention.over_size",
+                size=settings.size,
+                hint="open and dead jobs are all that is left; see /dead",
+            )
             break
     if forgotten:
         log.info("retention", forgotten=forgotten)
