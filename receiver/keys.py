@@ -102,7 +102,7 @@ def limits() -> str:
 
 
 def rate(key: str) -> str:
-    """String: the time of a rate's next free place, in milliseconds. Until it is past."""
+    """String: the time of a rate's next free place, in milliseconds. Lives until it is past."""
     return f"zh:r:{key}"
 
 
@@ -117,7 +117,7 @@ def paused() -> str:
 
 
 def emitted(key: str) -> str:
-    """String: the event that waits under a key of the user's own, until it is routed, replaced or cancelled. A year."""
+    """String: the event that waits under a key of the user's own, until it is routed, replaced or cancelled. Kept a year."""
     return f"zh:k:{key}"
 
 

@@ -16,7 +16,7 @@ from receiver import keys
 FUNCTIONS = keys._all()
 LIFETIME = re.compile(
     r"\b(lives?|kept|days?|hours?|minutes?|seconds?|lease|retention|bounded|last \d+|RQ's|heartbeat|empty when|"
-    r"dropped|carries nothing)\b",
+    r"dropped|until|year|carries nothing)\b",
     re.IGNORECASE,
 )
 SCRIPTS = sorted((Path(keys.__file__).parent / "ledger" / "scripts").glob("*.lua"))
