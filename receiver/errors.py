@@ -249,6 +249,8 @@ class RetryLater(Exception):
     def __init__(self, seconds: float | None = None, *, at: datetime | None = None, reason: str = "") -> None:
         if (seconds is None) == (at is None):
             raise TypeError("RetryLater takes either seconds or at=, and just one of them")
+        if seconds is not None and not 0 <= seconds <= 366 * 86_400:
+            raise ValueError(f"RetryLater takes seconds from 0 to a year, not {seconds}")
         if at is not None and at.tzinfo is None:
             raise TypeError(
                 "RetryLater(at=...) takes a time with its zone, for example datetime.now(UTC) + ..."

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from receiver import errors
 from receiver.errors import RetryLater, Skip, TokenThrottled, ZohoError
 from receiver.routing.plugins import Options
-from receiver.routing.policy import FIRST, LONGEST, backoff, decide, name
+from receiver.routing.policy import FIRST, LONGEST, TRACEBACK, backoff, decide, name, shown
 
 NOW = 1_790_000_000_000
 HOUR = 3_600_000
@@ -175,3 +175,25 @@ def test_an_error_is_named_in_one_line():
     assert name(ValueError("one\ntwo")) == "ValueError: one"
     assert name(ValueError()) == "ValueError"
     assert len(name(ValueError("x" * 10_000))) < 400
+
+
+def test_an_error_is_kept_without_its_secrets():
+    """Type, message, the end of its traceback, and Zoho's code where there is one."""
+    token = f"1000.{'a' * 32}.{'b' * 32}"
+    with pytest.raises(errors.RateLimited) as raised:
+        raise errors.RateLimited(f"slow down, {token}", code="45")
+    kept = shown(raised.value)
+    assert (kept["type"], kept["code"]) == ("RateLimited", "45")
+    assert "test_policy.py" in kept["traceback"]
+    assert token not in str(kept)
+    assert "code" not in shown(ValueError("odd"))
+    long = shown(ValueError("x" * 100_000))
+    assert len(long["message"]) <= 1000
+    assert len(long["traceback"]) <= TRACEBACK
+
+
+@pytest.mark.parametrize("seconds", [-1, float("inf"), float("nan"), 10**12])
+def test_retry_later_is_a_time_that_comes(seconds: float) -> None:
+    """A wait that is negative or never ends is refused where it is written, in the handler."""
+    with pytest.raises(ValueError, match="a year"):
+        RetryLater(seconds)
