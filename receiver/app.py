@@ -18,15 +18,15 @@ from receiver.ledger.connect import check, connect, connect_door
 from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from receiver.settings import Settings
 
 METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 
 
-def build(settings: Settings) -> Starlette:
-    """The web application of one process. Raises SettingsError or LedgerUnavailable before it listens."""
+def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Starlette:
+    """The web application of one process; open live pages end when it is `stopping`. Raises SettingsError or LedgerUnavailable before it listens."""
     logs.setup(settings)
     redis = connect(settings)
     check(redis)
@@ -48,6 +48,6 @@ def build(settings: Settings) -> Starlette:
         redis.close()
 
     return Starlette(
-        routes=[Route("/in/{source}", door.receive, methods=METHODS), *routes(settings, redis)],
+        routes=[Route("/in/{source}", door.receive, methods=METHODS), *routes(settings, redis, stopping)],
         lifespan=lifespan,
     )

@@ -11,6 +11,8 @@ import typer
 from receiver.errors import SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis import Redis
 
     from receiver.routing.dead_letters import Filter, Mode
@@ -19,56 +21,39 @@ Folder = Annotated[Path | None, typer.Option("--folder", "-C", help="The project
 SHOWN = 20
 
 
-def retry(
-    job: Annotated[str | None, typer.Argument(help="One job, EVENT:HANDLER; else use the filters.")] = None,
-    *,
-    handler: Annotated[str, typer.Option(help="Only jobs of this handler.")] = "",
-    event_type: Annotated[str, typer.Option("--type", help="Only events of this type; * and ** work.")] = "",
-    source: Annotated[str, typer.Option(help="Only events of this source.")] = "",
-    record: Annotated[str, typer.Option(help="Only events of this record: ID or crm.Deals:ID.")] = "",
-    error: Annotated[str, typer.Option(help="Only jobs whose error has this in it.")] = "",
-    since: Annotated[str, typer.Option(help="Died since then: 2h, 3d, or 2027-01-31T10:00.")] = "",
-    until: Annotated[str, typer.Option(help="Died before then.")] = "",
-    state: Annotated[str, typer.Option(help="dead or skipped.")] = "dead",
-    rate: Annotated[float, typer.Option(min=0, help="Jobs a second; 0: all at once.")] = 20,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it the jobs are only counted.")] = False,
-    folder: Folder = None,
-) -> None:
-    """Run dead jobs again with the same idempotency keys: for a fix that shipped. Counts first; --yes does it."""
-    _replay(
-        "retry",
-        job,
-        _filter(handler, event_type, source, record, error, since, until, state),
-        rate,
-        folder,
-        yes=yes,
-    )
+def _replayer(mode: Mode, about: str) -> Callable[..., None]:
+    """The command of a mode: retry and rerun choose their jobs alike."""
 
+    def command(
+        job: Annotated[
+            str | None, typer.Argument(help="One job, EVENT:HANDLER; else use the filters.")
+        ] = None,
+        *,
+        handler: Annotated[str, typer.Option(help="Only jobs of this handler.")] = "",
+        event_type: Annotated[
+            str, typer.Option("--type", help="Only events of this type; * and ** work.")
+        ] = "",
+        source: Annotated[str, typer.Option(help="Only events of this source.")] = "",
+        record: Annotated[str, typer.Option(help="Only events of this record: ID or crm.Deals:ID.")] = "",
+        error: Annotated[str, typer.Option(help="Only jobs whose error has this in it.")] = "",
+        since: Annotated[str, typer.Option(help="Died since then: 2h, 3d, or 2027-01-31T10:00.")] = "",
+        until: Annotated[str, typer.Option(help="Died before then.")] = "",
+        state: Annotated[str, typer.Option(help="dead or skipped.")] = "dead",
+        rate: Annotated[float, typer.Option(min=0, help="Jobs a second; 0: all at once.")] = 20,
+        yes: Annotated[
+            bool,
+            typer.Option(
+                "--yes",
+                help="Do it; without it the jobs are only counted, and what a rerun repeats is listed.",
+            ),
+        ] = False,
+        folder: Folder = None,
+    ) -> None:
+        wanted = _filter(handler, event_type, source, record, error, since, until, state)
+        _replay(mode, job, wanted, rate, folder, yes=yes)
 
-def rerun(
-    job: Annotated[str | None, typer.Argument(help="One job, EVENT:HANDLER; else use the filters.")] = None,
-    *,
-    handler: Annotated[str, typer.Option(help="Only jobs of this handler.")] = "",
-    event_type: Annotated[str, typer.Option("--type", help="Only events of this type; * and ** work.")] = "",
-    source: Annotated[str, typer.Option(help="Only events of this source.")] = "",
-    record: Annotated[str, typer.Option(help="Only events of this record: ID or crm.Deals:ID.")] = "",
-    error: Annotated[str, typer.Option(help="Only jobs whose error has this in it.")] = "",
-    since: Annotated[str, typer.Option(help="Died since then: 2h, 3d, or 2027-01-31T10:00.")] = "",
-    until: Annotated[str, typer.Option(help="Died before then.")] = "",
-    state: Annotated[str, typer.Option(help="dead or skipped.")] = "dead",
-    rate: Annotated[float, typer.Option(min=0, help="Jobs a second; 0: all at once.")] = 20,
-    yes: Annotated[bool, typer.Option("--yes", help="Do it; without it the writes are only listed.")] = False,
-    folder: Folder = None,
-) -> None:
-    """Run jobs again from the beginning, with new keys. Lists the writes to Zoho that it will repeat; --yes does it."""
-    _replay(
-        "rerun",
-        job,
-        _filter(handler, event_type, source, record, error, since, until, state),
-        rate,
-        folder,
-        yes=yes,
-    )
+    command.__name__, command.__doc__ = mode, about
+    return command
 
 
 def cancel(replay: Annotated[str, typer.Argument(help="The replay's id.")], *, folder: Folder = None) -> None:
@@ -109,6 +94,14 @@ def resume(
 
 def add(app: typer.Typer) -> None:
     """Put these commands beside the others."""
+    retry = _replayer(
+        "retry",
+        "Run dead jobs again with the same idempotency keys: for a fix that shipped. Counts first; --yes does it.",
+    )
+    rerun = _replayer(
+        "rerun",
+        "Run jobs again from the beginning, with new keys. Lists the writes to Zoho that it will repeat; --yes does it.",
+    )
     for command in (retry, rerun, cancel, pause, resume):
         app.command()(command)
 

@@ -60,7 +60,8 @@ def web(settings: Settings, *, port: int | None = None, fd: int | None = None) -
 
     from receiver.app import build
 
-    application = build(settings)
+    servers: list[uvicorn.Server] = []
+    application = build(settings, stopping=lambda: any(server.should_exit for server in servers))
     if fd is None:
         bound = listen(settings.web.host, settings.web.port if port is None else port)
     else:
@@ -79,6 +80,7 @@ def web(settings: Settings, *, port: int | None = None, fd: int | None = None) -
         timeout_graceful_shutdown=5,  # a live page never ends by itself
     )
     server = uvicorn.Server(config)
+    servers.append(server)
     try:
         server.run(sockets=[bound])
     finally:
