@@ -6,19 +6,26 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from starlette.applications import Starlette
 from starlette.routing import Route
 
 from receiver import logs
 from receiver.dashboard import routes
+from receiver.errors import LedgerUnavailable
 from receiver.intake.committer import Committer
+from receiver.intake.drain import Drain
 from receiver.intake.endpoint import Door
 from receiver.intake.keyring import Keyring
+from receiver.intake.limits import Buckets
+from receiver.intake.spool import Spool
 from receiver.ledger.connect import check, connect, connect_door
 from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from typing import Any
 
     from receiver.settings import Settings
 
@@ -26,28 +33,57 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 
 
 def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Starlette:
-    """The web application of one process; open live pages end when it is `stopping`. Raises SettingsError or LedgerUnavailable before it listens."""
+    """The web application of one process; open live pages end when it is `stopping`, `request.state.spool` is its spool.
+
+    Raises SettingsError or LedgerUnavailable before it listens.
+    """
     logs.setup(settings)
     redis = connect(settings)
-    check(redis)
+    spool = Spool.of(settings)
+    drain = _drain(settings, spool)
     keyring = Keyring(settings, Vault.open_or_make(settings))
     committer = Committer(
         connect_door(settings),
+        spool,
         again=settings.worker.again,
         cap=settings.web.rejects_per_minute,
         deadline=settings.redis.deadline,
     )
-    door = Door(keyring, committer, header_limit=settings.web.header_limit)
+    buckets = Buckets(settings.web.unauthenticated_rate, settings.web.unauthenticated_burst)
+    door = Door(keyring, committer, buckets, header_limit=settings.web.header_limit)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+    async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         preparing = asyncio.create_task(keyring.prepare())
-        yield
+        drain.start()
+        yield {"spool": spool}
         preparing.cancel()
         await committer.close()
+        await asyncio.to_thread(drain.stop)
+        await spool.close()
         redis.close()
 
     return Starlette(
         routes=[Route("/in/{source}", door.receive, methods=METHODS), *routes(settings, redis, stopping)],
         lifespan=lifespan,
     )
+
+
+def _drain(settings: Settings, spool: Spool) -> Drain:
+    """The drain, with a Redis that is fit or, where the spool can stand in for it, one that does not answer."""
+    deadline = settings.redis.deadline
+    redis = connect(
+        settings,
+        socket_connect_timeout=min(0.5, deadline),
+        socket_timeout=deadline,
+        retry=Retry(NoBackoff(), 0),
+        retry_on_error=[],
+    )
+    try:
+        check(redis)
+    except LedgerUnavailable as error:
+        if spool.broken:
+            raise
+        logs.get("spool").error("redis.away", error=str(error), effect="deliveries go to the spool")
+        return Drain(spool, redis, settings, fit=False)
+    return Drain(spool, redis, settings, fit=True)

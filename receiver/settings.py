@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     Field,
     HttpUrl,
+    IPvAnyNetwork,
     PrivateAttr,
     ValidationError,
     model_validator,
@@ -143,7 +144,7 @@ class RedisSettings(Table):
 
     url: str = ""
     deadline: Seconds = 1.0
-    """How long the door waits for Redis before it answers 503."""
+    """How long the door waits for Redis before the delivery goes to the spool."""
 
 
 class WebSettings(Table):
@@ -155,7 +156,30 @@ class WebSettings(Table):
     """Opens the dashboard as operator; give it as ZOHOOK_WEB__PASSWORD. Without one the dashboard is closed."""
     viewer_password: str = ""
     header_limit: Octets = 16 * 2**10
+    header_time: Seconds = Field(default=5.0, gt=0)
+    """How long a client may take to send its headers, from connecting or from their first byte."""
+    body_time: Seconds = Field(default=10.0, gt=0)
+    idle: Seconds = Field(default=15.0, gt=0)
+    """How long a connection may rest between requests; that of a trusted proxy at least 75 s, as proxies expect."""
+    connections: int = Field(default=100, ge=1)
+    """Per client address and web process: beyond it the one of that address that has waited longest is closed."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses or networks whose X-Forwarded-For is believed; nobody else's is."""
+    unauthenticated_rate: float = Field(default=50, gt=0)
+    """Unauthenticated requests a second, per client address and per source, once the burst is used up; then 429."""
+    unauthenticated_burst: int = Field(default=200, ge=1)
     rejects_per_minute: int = Field(default=10, ge=0)
+
+
+class SpoolSettings(Table):
+    """`[spool]`: where deliveries wait while Redis is away; one file for all web processes of a host."""
+
+    path: Path = Path(".zohook/spool/spool.sqlite3")
+    """Within the project's folder, unless it is absolute. It must be on a disk of this host, never on a network share."""
+    size: Octets = 10**9
+    """Beyond so many bytes the door answers 503."""
+    tick: Seconds = Field(default=0.5, gt=0)
+    """How often it is looked at whether Redis is back."""
 
 
 class WorkerSettings(Table):
@@ -212,6 +236,7 @@ class Settings(BaseSettings):
     """Encrypts tokens at rest: a Fernet key, or several with commas, the first of which encrypts. ZOHOOK_KEY."""
     redis: RedisSettings = RedisSettings()
     web: WebSettings = WebSettings()
+    spool: SpoolSettings = SpoolSettings()
     worker: WorkerSettings = WorkerSettings()
     connections: dict[Name, ConnectionSettings] = {}
     sources: dict[Name, SourceSettings] = {}

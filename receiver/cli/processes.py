@@ -13,6 +13,9 @@ from receiver.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import uvicorn
+    from starlette.types import ASGIApp
+
 BACKLOG = 2048
 
 
@@ -54,6 +57,28 @@ def listen(host: str, port: int, *, or_any: bool = False) -> socket.socket:
     return bound
 
 
+def serving(settings: Settings, application: ASGIApp) -> uvicorn.Config:
+    """How the web process serves: plain HTTP/1.1, by a protocol with limits."""
+    import uvicorn
+
+    from receiver.intake.protocol import NEVER, guarded
+
+    return uvicorn.Config(
+        application,
+        loop="uvloop",
+        http=guarded(settings.web),
+        ws="none",
+        lifespan="on",
+        server_header=False,
+        access_log=False,
+        log_config=None,
+        proxy_headers=False,  # who the caller is, is what the socket says, or a proxy of `web.trusted_proxies`
+        backlog=BACKLOG,
+        timeout_keep_alive=NEVER,
+        timeout_graceful_shutdown=5,  # a live page never ends by itself
+    )
+
+
 def web(settings: Settings, *, port: int | None = None, fd: int | None = None) -> int:
     """Serve the door and the dashboard until told to stop; the exit status."""
     import uvicorn
@@ -66,20 +91,7 @@ def web(settings: Settings, *, port: int | None = None, fd: int | None = None) -
         bound = listen(settings.web.host, settings.web.port if port is None else port)
     else:
         bound = socket.socket(fileno=fd)
-    config = uvicorn.Config(
-        application,
-        loop="uvloop",
-        http="httptools",
-        ws="none",
-        lifespan="on",
-        server_header=False,
-        access_log=False,
-        log_config=None,
-        proxy_headers=False,  # who the caller is, is what the socket says
-        backlog=BACKLOG,
-        timeout_graceful_shutdown=5,  # a live page never ends by itself
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(serving(settings, application))
     servers.append(server)
     try:
         server.run(sockets=[bound])

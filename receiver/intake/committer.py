@@ -1,8 +1,12 @@
-"""Group commit: deliveries that arrive while a write is under way share the next one, and with it one fsync."""
+"""Group commit: deliveries that arrive while a write is under way share the next one, and with it one fsync.
+
+What Redis does not take goes to the spool, and so does everything behind it.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -10,30 +14,53 @@ from redis.exceptions import RedisError, ResponseError
 
 from receiver import logs
 from receiver.errors import LedgerUnavailable
+from receiver.intake.faults import is_everyones
 from receiver.ledger.accept import aaccept
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+    from receiver.intake.spool import Spool
     from receiver.ledger.accept import Answer, Record
 
 log = logs.get("committer")
 MOST, LARGEST = 128, 4 * 2**20
 WAITING = 10_000
-"""How many records may wait for a write: beyond it the door says 503 rather than grow without bound."""
+"""How many records may wait for a write: what comes beyond it goes to the spool rather than let the process grow without bound."""
+QUIET = 1.0
+"""For how long after a failure nothing is written that nobody waits for."""
+Waiting = tuple["Record", "asyncio.Future[Answer] | None"]
 
 
 class Committer:
-    """Writes records into the ledger, in batches of at most 128 or 4 MiB."""
+    """Writes records into the ledger, in batches of at most 128 or 4 MiB, or into the spool."""
 
-    def __init__(self, redis: Redis, *, again: float, cap: int, deadline: float) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, spool: Spool, *, again: float, cap: int, deadline: float) -> None:
+        self._redis, self._spool = redis, spool
         self._again, self._cap, self._deadline = again, cap, deadline
-        self._waiting: deque[tuple[Record, asyncio.Future[Answer] | None]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
+        self._failed = 0.0
 
-    async def commit(self, record: Record) -> Answer:
-        """Keep a record and say what became of it; raises LedgerUnavailable where it could not be kept."""
+    async def commit(self, record: Record) -> Answer | None:
+        """Keep a record. What became of it in the ledger; None where it is in the spool. Raises LedgerUnavailable where neither took it."""
+        spool = self._spool
+        if not spool.first:
+            try:
+                return await self._to_ledger(record)
+            except LedgerUnavailable:
+                await spool.put(record)
+                return None
+        try:
+            await spool.put(record)
+        except LedgerUnavailable:
+            if spool.divert:
+                raise
+            # Better out of its order than not kept: Redis may be back already and the spool only be full.
+            return await self._to_ledger(record)
+        return None
+
+    async def _to_ledger(self, record: Record) -> Answer:
         if len(self._waiting) >= WAITING:
             raise LedgerUnavailable("too many deliveries wait for Redis")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -41,8 +68,8 @@ class Committer:
         return await future
 
     def note(self, record: Record) -> None:
-        """Keep a record if it can be had; nobody waits for it."""
-        if len(self._waiting) < WAITING // 10:
+        """Keep a record if it can be had; nobody waits for it, and it is never spooled."""
+        if len(self._waiting) < WAITING // 10 and time.monotonic() - self._failed > QUIET:
             self._put(record, None)
 
     def _put(self, record: Record, future: asyncio.Future[Answer] | None) -> None:
@@ -57,7 +84,7 @@ class Committer:
         finally:
             self._writer = None
 
-    def _batch(self) -> list[tuple[Record, asyncio.Future[Answer] | None]]:
+    def _batch(self) -> list[Waiting]:
         batch = [self._waiting.popleft()]
         size = len(batch[0][0].delivery.body)
         while self._waiting and len(batch) < MOST:
@@ -67,19 +94,21 @@ class Committer:
             batch.append(self._waiting.popleft())
         return batch
 
-    async def _write_batch(self, batch: list[tuple[Record, asyncio.Future[Answer] | None]]) -> None:
+    async def _write_batch(self, batch: list[Waiting]) -> None:
         records = [record for record, _ in batch]
         try:
             async with asyncio.timeout(self._deadline):
                 answers = await aaccept(self._redis, records, again=self._again, cap=self._cap)
         except ResponseError as error:
-            if len(batch) > 1:  # one bad record must not fail the others
+            if is_everyones(error):
+                self._away(batch, error)
+            elif len(batch) > 1:  # one bad record must not fail the others
                 for each in batch:
                     await self._write_batch([each])
-                return
-            self._fail(batch, error)
+            else:
+                self._fail(batch, error)
         except (RedisError, OSError, TimeoutError) as error:
-            self._fail(batch, error)
+            self._away(batch, error)
         except BaseException as error:
             self._fail(batch, error)
             raise
@@ -88,7 +117,14 @@ class Committer:
                 if future is not None and not future.done():
                     future.set_result(answer)
 
-    def _fail(self, batch: list[tuple[Record, asyncio.Future[Answer] | None]], error: BaseException) -> None:
+    def _away(self, batch: list[Waiting], error: Exception) -> None:
+        """Redis takes nothing now. Whoever waits behind this batch has waited long enough, too."""
+        self._failed = time.monotonic()
+        behind = list(self._waiting)
+        self._waiting.clear()
+        self._fail(batch + behind, error)
+
+    def _fail(self, batch: list[Waiting], error: BaseException) -> None:
         log.error("ledger.unavailable", deliveries=len(batch), error=f"{type(error).__name__}: {error}")
         for _, future in batch:
             if future is not None and not future.done():

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from receiver import logs, metrics
@@ -20,6 +21,7 @@ from receiver.errors import (
     UnsupportedEncoding,
 )
 from receiver.event import Delivery, new_id, now_ms
+from receiver.intake.limits import subject
 from receiver.ledger.accept import Record
 from receiver.sources import mistaken_for
 from receiver.sources.source import Parsed, Verified
@@ -29,10 +31,15 @@ if TYPE_CHECKING:
 
     from receiver.intake.committer import Committer
     from receiver.intake.keyring import Keyring, Lock
+    from receiver.intake.limits import Buckets
     from receiver.ledger.accept import Answer
 
 log = logs.get("delivery")
 UNKNOWN = "(unknown)"
+TOO_MANY = {
+    "error": "too_many",
+    "message": "too many requests without proof came from this address; slow down",
+}
 
 
 class MethodNotAllowed(DeliveryError):
@@ -45,9 +52,12 @@ class MethodNotAllowed(DeliveryError):
 class Door:
     """The endpoint of every source."""
 
-    def __init__(self, keyring: Keyring, committer: Committer, *, header_limit: int) -> None:
+    def __init__(
+        self, keyring: Keyring, committer: Committer, buckets: Buckets, *, header_limit: int
+    ) -> None:
         self._keyring = keyring
         self._committer = committer
+        self._buckets = buckets
         self._header_limit = header_limit
 
     async def receive(self, request: Request) -> Response:
@@ -55,6 +65,8 @@ class Door:
         started = time.perf_counter()
         name = request.path_params["source"]
         delivery: Delivery | None = None
+        if not self._buckets.admits(_address(request), _known(self, name)):
+            return self._too_many(name)
         try:
             lock = self._lock(name)
             request.scope["zohook.known"] = True
@@ -63,6 +75,10 @@ class Door:
             answer = await self._take(delivery, lock)
         except DeliveryError as error:
             return self._refuse(name, delivery or _unread(request), error, started)
+        except ClientDisconnect:
+            metrics.DELIVERIES.labels(_known(self, name), "gone").inc()
+            log.info("delivery", source=name, verdict="gone", ms=_ms(started))
+            return Response(status_code=400)  # nobody hears it
         except LedgerUnavailable as error:
             metrics.DELIVERIES.labels(_known(self, name), "unavailable").inc()
             log.error("delivery", source=name, verdict="unavailable", reason=str(error))  # noqa: TRY400
@@ -111,15 +127,18 @@ class Door:
 
     async def _take(self, delivery: Delivery, lock: Lock) -> dict[str, Any]:
         if lock.source.handshake(delivery, lock.way):
+            self._buckets.failed(subject(delivery.remote), delivery.source)
             return {"verdict": "handshake"}
         if delivery.method not in lock.source.methods:
             raise MethodNotAllowed(f"{lock.way.product} never uses {delivery.method}")
         verified = await self._verify(delivery, lock)
         if verified is None:
-            await self._committer.commit(
+            self._buckets.failed(subject(delivery.remote), delivery.source)
+            kept = await self._committer.commit(
                 Record(delivery, "unverified", "the public keys of Desk could not be fetched")
             )
-            return {"verdict": "unverified"}
+            return {"verdict": "unverified"} | _where(kept)
+        self._buckets.proved(subject(delivery.remote), delivery.source)
         hidden = frozenset({lock.way.secret_header})
         try:
             parsed = lock.source.parse(delivery, lock.way, verified)
@@ -132,8 +151,10 @@ class Door:
             )
         if not parsed.events:
             reason = "; ".join(parsed.bad) or "it tells no event"
-            await self._committer.commit(Record(delivery, "quarantined", reason, secret_headers=hidden))
-            return {"verdict": "quarantined", "reason": reason}
+            kept = await self._committer.commit(
+                Record(delivery, "quarantined", reason, secret_headers=hidden)
+            )
+            return {"verdict": "quarantined", "reason": reason} | _where(kept)
         window = lock.source.window(lock.way)
         record = Record(
             delivery,
@@ -163,13 +184,21 @@ class Door:
             mistake = mistaken_for(lock.way.product, delivery)
             reason += f"; {mistake}" if mistake else ""
         hidden = frozenset({lock.way.secret_header}) if lock else frozenset()
-        self._committer.note(Record(delivery, "rejected", reason, secret_headers=hidden))
+        address = subject(delivery.remote)
+        if self._buckets.quiet(address):  # what a flood brings is counted, and not written
+            self._committer.note(Record(delivery, "rejected", reason, secret_headers=hidden))
+        self._buckets.failed(address, _known(self, name))
         metrics.DELIVERIES.labels(_known(self, name), "rejected").inc()
         log.warning(
             "delivery", source=name[:80], delivery=delivery.id, verdict="rejected", status=error.status,
             error=error.code, reason=reason, ms=_ms(started),
         )  # fmt: skip
         return _json(error.status, {"error": error.code, "message": reason})
+
+    def _too_many(self, name: str) -> Response:
+        """A flood: answered before its body is read, and counted only."""
+        metrics.DELIVERIES.labels(_known(self, name), "limited").inc()
+        return _json(429, TOO_MANY, {"retry-after": "1"})
 
     def known(self, name: str) -> bool:
         """Whether there is a source of that name."""
@@ -201,9 +230,20 @@ def _known(door: Door, name: str) -> str:
     )  # a label of the caller's own would let him fill our memory
 
 
-def _said(answer: Answer, parsed: Parsed, verified: Verified) -> dict[str, Any]:
-    said: dict[str, Any] = {"verdict": "accepted" if answer.new else "duplicate", "events": list(answer.new)}
-    if answer.duplicates:
+def _address(request: Request) -> str:
+    return subject(request.client.host) if request.client else ""
+
+
+def _where(kept: Answer | None) -> dict[str, Any]:
+    return {"spooled": True} if kept is None else {}
+
+
+def _said(answer: Answer | None, parsed: Parsed, verified: Verified) -> dict[str, Any]:
+    if answer is None:  # whether it is a duplicate turns out when it is drained
+        said: dict[str, Any] = {"verdict": "spooled", "events": [event.id for event in parsed.events]}
+    else:
+        said = {"verdict": "accepted" if answer.new else "duplicate", "events": list(answer.new)}
+    if answer is not None and answer.duplicates:
         said["same_as"] = [first for _, first in answer.duplicates]
     if parsed.bad:
         said["bad"] = len(parsed.bad)

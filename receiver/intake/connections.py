@@ -1,0 +1,107 @@
+"""The connections of one web process: how many an address may have, and which have had their time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Protocol
+
+from receiver import metrics
+from receiver.intake.limits import Proxies
+
+if TYPE_CHECKING:
+    from receiver.settings import WebSettings
+
+PROXY_IDLE = 75.0
+"""Proxies keep a connection for a minute; one that we close just before they use it again costs a delivery."""
+COARSEST = 0.5
+
+
+HEAD, BODY, ANSWER, IDLE = range(4)
+"""What a connection waits for: the client's head or body, our answer, or the client's next request. Plain numbers, for speed."""
+WORDS = {HEAD: "head", BODY: "body"}
+
+
+class Connection(Protocol):
+    """What is asked of a connection."""
+
+    phase: int
+    since: float
+    address: str
+    from_proxy: bool
+
+    def expire(self) -> None:
+        """Its time is over: say so where that makes sense, and close; the second time without a word."""
+
+    def cut(self) -> None:
+        """Close at once."""
+
+
+class Connections:
+    """All of them; one timer looks after all, so that a request costs none."""
+
+    def __init__(self, settings: WebSettings) -> None:
+        self.settings = settings
+        self.proxies = Proxies(settings.trusted_proxies)
+        self.limits = {
+            HEAD: settings.header_time,
+            BODY: settings.body_time,
+            IDLE: settings.idle,
+        }
+        self._every = min(COARSEST, *(limit / 5 for limit in self.limits.values()))
+        self._all: set[Connection] = set()
+        self._by_address: dict[str, set[Connection]] = {}
+        self._under_way: dict[str, int] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def enter(self, connection: Connection) -> None:
+        """A new one. Where its address has too many, the one of them that has waited longest for its client goes."""
+        self._all.add(connection)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(self._every, self._look)
+        if connection.from_proxy or not connection.address:
+            return
+        theirs = self._by_address.setdefault(connection.address, set())
+        theirs.add(connection)
+        if len(theirs) > self.settings.connections:
+            waiting = [each for each in theirs if each.phase in {HEAD, IDLE}]
+            metrics.CUT.labels("too many").inc()
+            min(waiting or [connection], key=lambda each: each.since).cut()
+
+    def leave(self, connection: Connection) -> None:
+        """It is closed."""
+        self._all.discard(connection)
+        theirs = self._by_address.get(connection.address)
+        if theirs is not None:
+            theirs.discard(connection)
+            if not theirs:
+                del self._by_address[connection.address]
+
+    def begin(self, address: str) -> bool:
+        """A request through a trusted proxy, whose connections say nothing of their clients: whether it may go on."""
+        count = self._under_way.get(address, 0)
+        if count >= self.settings.connections:
+            metrics.CUT.labels("too many").inc()
+            return False
+        self._under_way[address] = count + 1
+        return True
+
+    def end(self, address: str) -> None:
+        """A request that `begin` let through is answered or gone."""
+        count = self._under_way.get(address, 0) - 1
+        if count > 0:
+            self._under_way[address] = count
+        else:
+            self._under_way.pop(address, None)
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in tuple(self._all):
+            limit = self.limits.get(connection.phase)
+            if limit is not None and connection.phase == IDLE and connection.from_proxy:
+                limit = max(limit, PROXY_IDLE)
+            if limit is not None and now - connection.since > limit:
+                if connection.phase in WORDS:
+                    metrics.CUT.labels(f"slow {WORDS[connection.phase]}").inc()
+                connection.expire()
+        self._timer = loop.call_later(self._every, self._look) if self._all else None

@@ -1,0 +1,266 @@
+"""The drain: brings what the spool holds into the ledger, oldest first, through the same script as the door; and watches Redis.
+
+A thread of every web process. A file lock lets one of a host drain at a time, and the kernel lets go of it when that one dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import sqlite3
+import threading
+import time
+import zlib
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import RedisError, ResponseError
+
+from receiver import keys, logs
+from receiver.errors import LedgerUnavailable, SettingsError
+from receiver.event import now_ms
+from receiver.intake.faults import is_everyones
+from receiver.intake.marks import Marks
+from receiver.intake.packing import unpack_record
+from receiver.ledger.accept import accept
+from receiver.ledger.connect import check
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from redis import Redis
+
+    from receiver.intake.spool import Spool
+    from receiver.intake.spoolfile import Row, SpoolFile
+    from receiver.ledger.accept import Record
+    from receiver.settings import Settings
+
+log = logs.get("spool")
+MOST, LARGEST = 128, 4 * 2**20
+TRIES = 3
+FULL = 0.85
+"""The share of maxmemory above which deliveries are spooled, so that finishing and retention always have room."""
+LOOK_EVERY = 1.0
+TOLD_FOR = 60
+UNREADABLE = (ValueError, KeyError, TypeError, zlib.error)
+
+
+class Drain:
+    """The draining side of one process, and its eye on Redis. `fit`: whether Redis has passed `check` already."""
+
+    def __init__(self, spool: Spool, redis: Redis, settings: Settings, *, fit: bool) -> None:
+        self._spool, self._redis = spool, redis
+        self._tick = settings.spool.tick
+        self._again, self._cap = settings.worker.again, settings.web.rejects_per_minute
+        self._fit, self._answers = fit, fit
+        self._complaint = ""
+        self._looked = self._told = 0.0
+        self._told_of_rows = False
+        self._host = socket.gethostname()
+        self._marks = Marks()
+        self._file: SpoolFile | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="drain", daemon=True)
+        spool.divert = not fit and not spool.broken
+
+    def start(self) -> None:
+        """Begin, in a thread of its own."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the batch under way; another process of the host goes on, or the next one that starts."""
+        self._stop.set()
+        self._thread.join(10)
+        self._redis.close()
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.is_set():
+                self._once()
+                self._stop.wait(self._tick)
+        finally:
+            self._drop_file()
+
+    def _once(self) -> None:
+        try:
+            self._watch()
+            if self._spool.broken and not self._spool.open():
+                return
+            file = self._opened()
+            self._spool.seen(depth := file.depth())
+            if depth.depth or self._spool.waits:
+                with self._alone() as mine:
+                    if mine:
+                        self._empty(file)
+            else:
+                file.shrink()
+                self._tell(file)
+        except (sqlite3.Error, OSError) as error:
+            self._drop_file()
+            if not _is_passing(error):
+                self._spool.fail(error)
+        except Exception:  # a thread that ends here would leave the spool full for ever
+            log.exception("spool.drain_failed")
+            self._drop_file()
+
+    def _opened(self) -> SpoolFile:
+        if self._file is not None and self._file.moved():
+            self._drop_file()
+        if self._file is None:
+            self._file = self._spool.file()
+        return self._file
+
+    def _drop_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """Whether this process is the one of its host that drains."""
+        lock = os.open(self._spool.path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(lock)
+
+    # Redis -------------------------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        """Look at most once a second whether Redis answers, is fit, and has room."""
+        if time.monotonic() - self._looked < LOOK_EVERY and self._answers:
+            return
+        self._looked = time.monotonic()
+        try:
+            memory = self._redis.info("memory")
+            if not self._answers or not self._fit:
+                check(self._redis)
+        except (RedisError, OSError, LedgerUnavailable):
+            self._answers = False
+            return
+        except SettingsError as error:
+            self._unfit(str(error))
+            return
+        self._answers = self._fit = True
+        limit = memory.get("maxmemory", 0)
+        full = bool(limit) and memory["used_memory"] > limit * FULL
+        self._complain("redis.full" if full else "", used=memory["used_memory"], maxmemory=limit)
+        self._spool.divert = full and not self._spool.broken
+
+    def _unfit(self, why: str) -> None:
+        """A Redis that came back, and would lose what it is given."""
+        self._fit = self._answers = False
+        self._spool.divert = (
+            True  # even with a broken spool: 503 is better than a promise that will not be kept
+        )
+        self._complain("redis.unfit", reason=why)
+
+    def _complain(self, event: str, **about: object) -> None:
+        if event != self._complaint:
+            self._complaint = event
+            if event:
+                log.error(event, effect="deliveries go to the spool until that is mended", **about)
+            else:
+                log.info("redis.well")
+
+    def _answers_now(self) -> bool:
+        try:
+            return bool(self._redis.ping())
+        except (RedisError, OSError):
+            return False
+
+    # Draining ----------------------------------------------------------------------------------------------------
+
+    def _empty(self, file: SpoolFile) -> None:
+        """Drain until nothing is left or something is in the way."""
+        drained, started = 0, time.monotonic()
+        while not self._stop.is_set():
+            self._watch()
+            self._spool.seen(file.depth())
+            if not self._answers or self._spool.divert:
+                break
+            rows = file.oldest(MOST, LARGEST)
+            if not rows:
+                file.settle()
+                self._marks.forget()
+                break
+            self._tell(file)
+            if not self._batch(file, rows):
+                break
+            drained += len(rows)
+        self._spool.seen(file.depth())
+        if drained:
+            log.info("spool.drained", rows=drained, left=self._spool.depth().depth, seconds=round(time.monotonic() - started, 2))  # fmt: skip
+        self._tell(file)
+
+    def _batch(self, file: SpoolFile, rows: Sequence[Row]) -> bool:
+        """Whether these rows are in the ledger; where one of them is at fault, they are tried singly."""
+        try:
+            self._accept([unpack_record(row.head, row.body) for row in rows])
+        except UNREADABLE:
+            return self._singly(file, rows)
+        except ResponseError as error:
+            return not is_everyones(error) and self._singly(file, rows)
+        except (RedisError, OSError):
+            self._answers = self._answers_now()
+            return self._answers and self._singly(file, rows)
+        file.done(rows)
+        return True
+
+    def _singly(self, file: SpoolFile, rows: Sequence[Row]) -> bool:
+        """The same one by one. The first that fails stops it and keeps its place, until the third time."""
+        for row in rows:
+            try:
+                self._accept([unpack_record(row.head, row.body)])
+            except UNREADABLE as error:
+                reason = f"it cannot be read: {type(error).__name__}: {error}"
+            except (RedisError, OSError) as error:
+                everyones = isinstance(error, ResponseError) and is_everyones(error)
+                if everyones or not self._answers_now():
+                    return False
+                reason = f"{type(error).__name__}: {error}"
+            else:
+                file.done([row])
+                continue
+            if not file.failed(row, reason, TRIES):
+                return False
+            log.error("spool.quarantined", row=row.id, reason=reason, path=str(self._spool.path))
+        return True
+
+    def _accept(self, records: Sequence[Record]) -> None:
+        self._marks.prepare(self._redis, records)
+        accept(self._redis, records, again=self._again, cap=self._cap)
+
+    def _tell(self, file: SpoolFile) -> None:
+        """Leave in the ledger how much waits on this host, for the dashboard; that nothing waits, once."""
+        depth = file.depth()
+        some = bool(depth.depth or depth.quarantined)
+        changed = some != self._told_of_rows
+        if not (changed or (some and time.monotonic() - self._told > LOOK_EVERY)) or not self._answers:
+            return
+        found: dict[Any, Any] = {
+            "depth": depth.depth,
+            "bytes": depth.bytes,
+            "oldest": depth.oldest,
+            "quarantined": depth.quarantined,
+            "seen": now_ms(),
+        }
+        with suppress(RedisError, OSError):
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.hset(keys.spool(self._host), mapping=found)
+            pipe.expire(keys.spool(self._host), TOLD_FOR)
+            pipe.zadd(keys.spools(), {self._host: now_ms()})
+            pipe.zremrangebyscore(keys.spools(), "-inf", now_ms() - TOLD_FOR * 1000)
+            pipe.execute()
+            self._told, self._told_of_rows = time.monotonic(), some
+
+
+def _is_passing(error: Exception) -> bool:
+    """Whether the file itself is sound: somebody else writes just now."""
+    return isinstance(error, sqlite3.OperationalError) and "locked" in str(error)
