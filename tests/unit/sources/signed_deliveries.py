@@ -7,20 +7,20 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from receiver.event import Delivery
+from receiver.sources import samples as shipped
 from receiver.sources import signing
 from receiver.sources.source import Keys, Way
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-SAMPLES = Path(__file__).parent / "samples"
+SAMPLES = shipped.FOLDER
 RECEIVED = 1_750_102_640_000
 DAY = RECEIVED // 86_400_000
 SECRETS = {"new": "newsecret-0123456789", "old": "oldsecret-0123456789", "wrong": "wrongsecret-0123456789"}
@@ -30,14 +30,12 @@ CHANNEL = "123456789012345678"
 
 def sample(product: str, case: str) -> bytes:
     """The bytes of one sample."""
-    return (SAMPLES / product / f"{case}.json").read_bytes()
+    return shipped.body(product, case)
 
 
 def samples(product: str) -> list[str]:
     """The cases that there are for a product; the finance family shares those of Books."""
-    folder = SAMPLES / product
-    found = folder.glob("*.json") if folder.exists() else (SAMPLES / "books").glob("*.json")
-    return sorted(file.stem for file in found if not file.stem.endswith(".headers"))
+    return shipped.cases(product)
 
 
 @functools.cache

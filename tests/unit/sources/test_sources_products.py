@@ -26,9 +26,8 @@ def test_every_product_reads_its_samples(product):
     cases = samples(product)
     assert cases
     for case in cases:
-        folder = product if (SAMPLES / product).exists() else "books"
         way = Way(product, product, events=("thing.happened",))
-        delivery = Delivery.arrive(product, sample(folder, case))
+        delivery = Delivery.arrive(product, sample(product, case))
         parsed = PRODUCTS[product].parse(delivery, way, Verified("test"))
         assert parsed.events
         assert not parsed.bad
