@@ -14,22 +14,22 @@ from receiver.errors import (
     BadFraming,
     DeliveryError,
     LedgerUnavailable,
-    Malformed,
     TooLarge,
     Unauthenticated,
     UnknownSource,
     UnsupportedEncoding,
 )
 from receiver.event import Delivery, new_id, now_ms
+from receiver.intake.judge import hidden_headers, judge, lacks_key
 from receiver.intake.limits import subject
 from receiver.ledger.accept import Record
 from receiver.sources import mistaken_for
-from receiver.sources.source import Parsed, Verified
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
     from receiver.intake.committer import Committer
+    from receiver.intake.judge import Judged
     from receiver.intake.keyring import Keyring, Lock
     from receiver.intake.limits import Buckets
     from receiver.ledger.accept import Answer
@@ -40,13 +40,6 @@ TOO_MANY = {
     "error": "too_many",
     "message": "too many requests without proof came from this address; slow down",
 }
-
-
-class MethodNotAllowed(DeliveryError):
-    """The product never uses this method."""
-
-    status = 405
-    code = "method_not_allowed"
 
 
 class Door:
@@ -129,53 +122,18 @@ class Door:
         if lock.source.handshake(delivery, lock.way):
             self._buckets.failed(subject(delivery.remote), delivery.source)
             return {"verdict": "handshake"}
-        if delivery.method not in lock.source.methods:
-            raise MethodNotAllowed(f"{lock.way.product} never uses {delivery.method}")
-        verified = await self._verify(delivery, lock)
-        if verified is None:
+        if lacks_key(delivery, lock) and not await self._keyring.refresh(lock):
             self._buckets.failed(subject(delivery.remote), delivery.source)
             kept = await self._committer.commit(
                 Record(delivery, "unverified", "the public keys of Desk could not be fetched")
             )
             return {"verdict": "unverified"} | _where(kept)
+        judged = judge(delivery, lock)
         self._buckets.proved(subject(delivery.remote), delivery.source)
-        hidden = frozenset({lock.way.secret_header})
-        try:
-            parsed = lock.source.parse(delivery, lock.way, verified)
-        except Malformed as error:
-            parsed = Parsed(bad=[str(error)])
-        if parsed.bad:
-            # The good elements are taken all the same; the delivery is kept whole beside the reasons.
-            log.warning(
-                "delivery.malformed", source=delivery.source, delivery=delivery.id, reasons=parsed.bad[:5]
-            )
-        if not parsed.events:
-            reason = "; ".join(parsed.bad) or "it tells no event"
-            kept = await self._committer.commit(
-                Record(delivery, "quarantined", reason, secret_headers=hidden)
-            )
-            return {"verdict": "quarantined", "reason": reason} | _where(kept)
-        window = lock.source.window(lock.way)
-        record = Record(
-            delivery,
-            "accepted",
-            "; ".join(parsed.bad),
-            parsed.events,
-            window,
-            verified.by,
-            verified.secret,
-            hidden,
-        )
-        return _said(await self._committer.commit(record), parsed, verified)
-
-    async def _verify(self, delivery: Delivery, lock: Lock) -> Verified | None:
-        """How it proved itself; None where it needs a key that is not at hand and cannot be had just now."""
-        if lock.jwks_url:
-            wanted = lock.source.key_id(delivery)
-            # The key may be newer than ours: looked for at our own address, never at one that the token names.
-            if wanted and wanted not in lock.keys.jwks and not await self._keyring.refresh(lock):
-                return None
-        return lock.source.verify(delivery, lock.way, lock.keys)
+        kept = await self._committer.commit(judged.record)
+        if judged.record.verdict == "quarantined":
+            return {"verdict": "quarantined", "reason": judged.record.reason} | _where(kept)
+        return _said(kept, judged)
 
     def _refuse(self, name: str, delivery: Delivery, error: DeliveryError, started: float) -> Response:
         lock = self._keyring.locks.get(name)
@@ -183,10 +141,9 @@ class Door:
         if lock is not None and isinstance(error, Unauthenticated):
             mistake = mistaken_for(lock.way.product, delivery)
             reason += f"; {mistake}" if mistake else ""
-        hidden = frozenset({lock.way.secret_header}) if lock else frozenset()
         address = subject(delivery.remote)
         if self._buckets.quiet(address):  # what a flood brings is counted, and not written
-            self._committer.note(Record(delivery, "rejected", reason, secret_headers=hidden))
+            self._committer.note(Record(delivery, "rejected", reason, secret_headers=hidden_headers(lock)))
         self._buckets.failed(address, _known(self, name))
         metrics.DELIVERIES.labels(_known(self, name), "rejected").inc()
         log.warning(
@@ -238,17 +195,20 @@ def _where(kept: Answer | None) -> dict[str, Any]:
     return {"spooled": True} if kept is None else {}
 
 
-def _said(answer: Answer | None, parsed: Parsed, verified: Verified) -> dict[str, Any]:
+def _said(answer: Answer | None, judged: Judged) -> dict[str, Any]:
     if answer is None:  # whether it is a duplicate turns out when it is drained
-        said: dict[str, Any] = {"verdict": "spooled", "events": [event.id for event in parsed.events]}
+        said: dict[str, Any] = {
+            "verdict": "spooled",
+            "events": [event.id for event in judged.record.events],
+        }
     else:
         said = {"verdict": "accepted" if answer.new else "duplicate", "events": list(answer.new)}
     if answer is not None and answer.duplicates:
         said["same_as"] = [first for _, first in answer.duplicates]
-    if parsed.bad:
-        said["bad"] = len(parsed.bad)
-    if verified.secret:
-        said["secret"] = verified.secret
+    if judged.bad:
+        said["bad"] = judged.bad
+    if judged.verified.secret:
+        said["secret"] = judged.verified.secret
     return said
 
 

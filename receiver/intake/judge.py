@@ -1,0 +1,74 @@
+"""What a delivery is: verified, read, and made the record that is kept of it. The door and a re-verification both ask here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from receiver import logs
+from receiver.errors import DeliveryError, Malformed
+from receiver.ledger.accept import Record
+from receiver.sources.source import Parsed
+
+if TYPE_CHECKING:
+    from receiver.event import Delivery
+    from receiver.intake.keyring import Lock
+    from receiver.sources.source import Verified
+
+log = logs.get("delivery")
+
+
+class MethodNotAllowed(DeliveryError):
+    """The product never uses this method."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An authenticated delivery: the record to keep, accepted or quarantined, how it proved itself, and how many elements were bad."""
+
+    record: Record
+    verified: Verified
+    bad: int = 0
+
+
+def lacks_key(delivery: Delivery, lock: Lock) -> bool:
+    """Whether it names a public key that is not at hand. It may be newer than ours: to be fetched at our own address, and
+    never at one that a token names.
+    """
+    wanted = lock.source.key_id(delivery) if lock.jwks_url else ""
+    return bool(wanted) and wanted not in lock.keys.jwks
+
+
+def judge(delivery: Delivery, lock: Lock) -> Judged:
+    """The record of a delivery that proved itself; raises DeliveryError where it did not. Times are held against that of receipt."""
+    if delivery.method not in lock.source.methods:
+        raise MethodNotAllowed(f"{lock.way.product} never uses {delivery.method}")
+    verified = lock.source.verify(delivery, lock.way, lock.keys)
+    try:
+        parsed = lock.source.parse(delivery, lock.way, verified)
+    except Malformed as error:
+        parsed = Parsed(bad=[str(error)])
+    if parsed.bad:
+        # The good elements are taken all the same; the delivery is kept whole beside the reasons.
+        log.warning(
+            "delivery.malformed", source=delivery.source, delivery=delivery.id, reasons=parsed.bad[:5]
+        )
+    record = Record(
+        delivery,
+        "accepted" if parsed.events else "quarantined",
+        "; ".join(parsed.bad) or ("" if parsed.events else "it tells no event"),
+        parsed.events,
+        lock.source.window(lock.way),
+        verified.by,
+        verified.secret,
+        hidden_headers(lock),
+    )
+    return Judged(record, verified, len(parsed.bad))
+
+
+def hidden_headers(lock: Lock | None) -> frozenset[str]:
+    """The headers that hold a secret of the source."""
+    return frozenset({lock.way.secret_header}) if lock else frozenset()
