@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from receiver.errors import RetryLater, Skip
     from receiver.event import Event
-    from receiver.routing.plugins import on, resource
+    from receiver.routing.plugins import on
+    from receiver.routing.resources import resource
     from receiver.zoho import Zoho
 
 __version__ = "0.1.0"
@@ -20,7 +21,7 @@ _ROOMS = {
     "Skip": "receiver.errors",
     "Zoho": "receiver.zoho",
     "on": "receiver.routing.plugins",
-    "resource": "receiver.routing.plugins",
+    "resource": "receiver.routing.resources",
 }
 
 

@@ -152,7 +152,7 @@ def _plugged(function: Callable[..., Any], given: Mapping[str, Any]) -> Plugins:
 
 
 def _maker(value: Any, module: str) -> Callable[[], Any]:
-    from receiver.routing.plugins import resource  # noqa: PLC0415 - see the module's docstring
+    from receiver.routing.resources import resource  # noqa: PLC0415 - see the module's docstring
 
     def make() -> Any:
         return value
@@ -191,7 +191,7 @@ def _try(
 def _lent(found: Plugins, handler: Handler, zoho: Zoho | None, settings: Settings | None) -> SimpleNamespace:
     """What a run needs of its process."""
     from receiver.ledger.connect import connect  # noqa: PLC0415 - see the module's docstring
-    from receiver.routing.plugins import Resources  # noqa: PLC0415
+    from receiver.routing.resources import Resources  # noqa: PLC0415
 
     known = settings or (zoho.settings if zoho else None)
     asked = [name for name, maker in found.resources.items() if "settings" in signature(maker).parameters]

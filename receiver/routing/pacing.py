@@ -20,7 +20,8 @@ from receiver.errors import HandlerError
 
 if TYPE_CHECKING:
     from receiver.event import Event
-    from receiver.routing.plugins import Handler, Options
+    from receiver.routing.options import Options
+    from receiver.routing.plugins import Handler
 
 _WINDOWS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

@@ -1,4 +1,4 @@
-"""Handlers and resources: declared with `@on` and `@resource`, found in the user's packages and in installed ones."""
+"""Handlers: declared with `@on`, found with the resources that they ask for in the user's packages and in installed ones."""
 
 from __future__ import annotations
 
@@ -7,61 +7,22 @@ import importlib
 import inspect
 import pkgutil
 import sys
-import threading
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from receiver.errors import DuplicateHandler, HandlerError, HandlerImportFailed, UnknownOption
-from receiver.routing import pacing
-from receiver.settings import seconds
+from receiver.errors import DuplicateHandler, HandlerError, HandlerImportFailed
+from receiver.routing.options import Options, read
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from receiver.settings import Settings
 
-Key = Any
-"""`"record"`, `True` (the handler's `key=`), or a function of the event that gives the key."""
-
 Function = TypeVar("Function", bound=Callable[..., Any])
 GROUP = "zohook.handlers"
-ORIGINS = ("live", "catchup", "poll", "handler")
-DAY = 86_400.0
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What a handler asks for beside its event types; times in seconds. DESIGN's words, each explained in the README."""
-
-    changed: frozenset[str] = frozenset()
-    when: Mapping[str, Any] = field(default_factory=dict)
-    record: bool = False
-    where: Mapping[str, Any] = field(default_factory=dict)
-    retries: int | None = None
-    retry_for: float = 3 * DAY
-    timeout: float = 60.0
-    max_age: float | None = None
-    origins: frozenset[str] = frozenset()
-    source: frozenset[str] = frozenset()
-    connection: str = ""
-    queue: str = ""
-    model: Any = None
-    key: Key = None
-    order: Key = None
-    on_dead: str = "release"
-    on_failure: str = "hold"
-    latest: Key = None
-    debounce: float | None = None
-    debounce_for: float | None = None
-    concurrency: int | None = None
-    concurrency_per_key: int | None = None
-    rate: str = ""
-    rate_per_key: str = ""
-    isolated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +78,7 @@ def on(*types: str, **options: Any) -> Callable[[Function], Function]:
         raise HandlerError('@on takes event types, for example @on("crm.Deals.created"), and was given none')
     if greedy := [each for each in types if "**" in each.split(".")[:-1]]:
         raise HandlerError(f"{greedy[0]!r}: ** is all the rest of a type, so it comes last; * is one part")
-    declared = _Declared(types, _options(options))
+    declared = _Declared(types, read(options))
 
     def declare(function: Function) -> Function:
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -129,52 +90,6 @@ def on(*types: str, **options: Any) -> Callable[[Function], Function]:
         return function
 
     return declare
-
-
-def resource(function: Function) -> Function:
-    """Declare something made once per worker process: a pool, a client, a setting. Handlers ask for it by parameter name.
-
-    The function may take `settings` and other resources by name, and may yield instead of returning, to clean up at the end.
-    """
-    function.__zohook_resource__ = True  # type: ignore[attr-defined]
-    return function
-
-
-def _names(name: str, value: Any) -> frozenset[str]:
-    found = (value,) if isinstance(value, str) else tuple(value)
-    if not all(isinstance(each, str) for each in found):
-        raise HandlerError(f"{name}= takes a name or several, not {value!r}")
-    return frozenset(found)
-
-
-def _options(given: dict[str, Any]) -> Options:
-    known = {each.name for each in fields(Options)}
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]}=?" if close else f"; there are {', '.join(sorted(known))}"
-            raise UnknownOption(f"@on has no option {name}={hint}")
-    read: dict[str, Any] = dict(given)
-    for name in ("changed", "origins", "source"):
-        if name in read:
-            read[name] = _names(name, read[name])
-    for name in ("retry_for", "timeout", "max_age", "debounce", "debounce_for"):
-        if read.get(name) is not None:
-            try:
-                read[name] = seconds(read[name])
-            except ValueError as error:
-                raise HandlerError(f"{name}=: {error}") from None
-    options = Options(**read)
-    if unknown := options.origins - set(ORIGINS):
-        raise HandlerError(f"origins= takes {', '.join(ORIGINS)}, not {min(unknown)!r}")
-    if options.where and not options.record:
-        raise HandlerError(
-            "where= looks at the record as it is now, so it needs record=True; when= looks at what was delivered"
-        )
-    if options.retries is not None and options.retries < 0:
-        raise HandlerError("retries= is how often a failed run is tried again: 0 or more")
-    pacing.check(options)
-    return options
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,36 +198,3 @@ def _import(name: str) -> ModuleType:
         raise HandlerImportFailed(f"the module {name} does not import:\n{traceback.format_exc()}") from error
     except Exception as error:
         raise HandlerImportFailed(f"the module {name} does not import:\n{traceback.format_exc()}") from error
-
-
-class Resources:
-    """The resources of one process: each is made once, when first asked for, and closed at the end."""
-
-    def __init__(self, makers: Mapping[str, Callable[..., Any]], settings: Settings) -> None:
-        self._makers = makers
-        self._made: dict[str, Any] = {"settings": settings}
-        self._lock = threading.RLock()
-        self._exit = ExitStack()
-
-    def get(self, name: str, _asking: tuple[str, ...] = ()) -> Any:
-        """The resource of that name. Raises HandlerError where resources need each other in a ring."""
-        with self._lock:
-            if name in self._made:
-                return self._made[name]
-            if name in _asking:
-                raise HandlerError("resources need each other in a ring: " + " -> ".join([*_asking, name]))
-            maker = self._makers[name]
-            given = {each: self.get(each, (*_asking, name)) for each in inspect.signature(maker).parameters}
-            if inspect.isgeneratorfunction(maker):
-                made = self._exit.enter_context(contextmanager(maker)(**given))
-            else:
-                made = maker(**given)
-            self._made[name] = made
-            return made
-
-    def close(self) -> None:
-        """Close what was made, last first."""
-        self._exit.close()
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._makers)

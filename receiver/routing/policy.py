@@ -29,7 +29,7 @@ from receiver.errors import (
 
 if TYPE_CHECKING:
     from receiver.ledger.runs import State
-    from receiver.routing.plugins import Options
+    from receiver.routing.options import Options
 
 FIRST, LONGEST = 10.0, 6 * 3600.0
 TRACEBACK = 8_000

@@ -18,6 +18,7 @@ from receiver.routing import echoes, plugins
 from receiver.routing.catalogue import Catalogue
 from receiver.routing.finisher import Finisher, finish_now
 from receiver.routing.leases import Leases
+from receiver.routing.resources import Resources
 from receiver.routing.router import Router
 from receiver.settings import Settings
 
@@ -43,7 +44,7 @@ class Process:
         self.redis = redis or connect(settings)
         self.plugins = found or plugins.load(settings)
         self.router = Router(self.plugins.handlers.values())
-        self.resources = plugins.Resources(self.plugins.resources, settings)
+        self.resources = Resources(self.plugins.resources, settings)
         self.catalogue = Catalogue(self.redis, self.plugins.handlers.values())
         self.name = name or f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}"
         self.leases = Leases(self.redis, settings.worker.lease)

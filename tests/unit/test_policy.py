@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from receiver import errors
 from receiver.errors import RetryLater, Skip, TokenThrottled, ZohoError
-from receiver.routing.plugins import Options
+from receiver.routing.options import Options
 from receiver.routing.policy import FIRST, LONGEST, TRACEBACK, backoff, decide, name, shown
 
 NOW = 1_790_000_000_000

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from receiver.errors import HandlerError
-from receiver.routing.plugins import Resources
+from receiver.routing.resources import Resources
 
 
 def test_a_resource_is_made_once_whoever_asks_first(settings):

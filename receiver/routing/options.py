@@ -1,0 +1,89 @@
+"""What a handler asks for in `@on` beside its event types: the options, read and held against each other. Pure."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from receiver.errors import HandlerError, UnknownOption
+from receiver.routing import pacing
+from receiver.settings import seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Key = Any
+"""`"record"`, `True` (the handler's `key=`), or a function of the event that gives the key."""
+
+ORIGINS = ("live", "catchup", "poll", "handler")
+DAY = 86_400.0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What a handler asks for beside its event types; times in seconds. Each is explained in the README."""
+
+    changed: frozenset[str] = frozenset()
+    when: Mapping[str, Any] = field(default_factory=dict)
+    record: bool = False
+    where: Mapping[str, Any] = field(default_factory=dict)
+    retries: int | None = None
+    retry_for: float = 3 * DAY
+    timeout: float = 60.0
+    max_age: float | None = None
+    origins: frozenset[str] = frozenset()
+    source: frozenset[str] = frozenset()
+    connection: str = ""
+    queue: str = ""
+    model: Any = None
+    key: Key = None
+    order: Key = None
+    on_dead: str = "release"
+    on_failure: str = "hold"
+    latest: Key = None
+    debounce: float | None = None
+    debounce_for: float | None = None
+    concurrency: int | None = None
+    concurrency_per_key: int | None = None
+    rate: str = ""
+    rate_per_key: str = ""
+    isolated: bool = False
+
+
+def _names(name: str, value: Any) -> frozenset[str]:
+    found = (value,) if isinstance(value, str) else tuple(value)
+    if not all(isinstance(each, str) for each in found):
+        raise HandlerError(f"{name}= takes a name or several, not {value!r}")
+    return frozenset(found)
+
+
+def read(given: Mapping[str, Any]) -> Options:
+    """The options of `@on`. Raises HandlerError for what does not exist or does not combine, with what to write instead."""
+    known = {each.name for each in fields(Options)}
+    for name in given:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}=?" if close else f"; there are {', '.join(sorted(known))}"
+            raise UnknownOption(f"@on has no option {name}={hint}")
+    found: dict[str, Any] = dict(given)
+    for name in ("changed", "origins", "source"):
+        if name in found:
+            found[name] = _names(name, found[name])
+    for name in ("retry_for", "timeout", "max_age", "debounce", "debounce_for"):
+        if found.get(name) is not None:
+            try:
+                found[name] = seconds(found[name])
+            except ValueError as error:
+                raise HandlerError(f"{name}=: {error}") from None
+    options = Options(**found)
+    if unknown := options.origins - set(ORIGINS):
+        raise HandlerError(f"origins= takes {', '.join(ORIGINS)}, not {min(unknown)!r}")
+    if options.where and not options.record:
+        raise HandlerError(
+            "where= looks at the record as it is now, so it needs record=True; when= looks at what was delivered"
+        )
+    if options.retries is not None and options.retries < 0:
+        raise HandlerError("retries= is how often a failed run is tried again: 0 or more")
+    pacing.check(options)
+    return options
