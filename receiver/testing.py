@@ -167,19 +167,19 @@ def _try(
     """The worker's own attempt, with what a process would lend it; (what was raised, what policy makes of it)."""
     from receiver.errors import Skip  # noqa: PLC0415 - see the module's docstring
     from receiver.event import now_ms  # noqa: PLC0415
-    from receiver.routing import policy, run  # noqa: PLC0415
+    from receiver.routing import attempt, policy  # noqa: PLC0415
     from receiver.routing.router import mismatch  # noqa: PLC0415
 
     made, options, given = now_ms(), handler.options, event.record is not None
     lent = _lent(found, handler, zoho, settings)
     if given:  # it is not read, and has to suit all the same
         handler = replace(handler, options=replace(options, record=False, where={}))
-    attempt = run.Attempt(cast("Process", lent), _claim(handler, event, tries, made), handler)
+    tried = attempt.Attempt(cast("Process", lent), _claim(handler, event, tries, made), handler)
     error: Exception | None = None
     try:
         if given and (reason := mismatch(event.record, options.where)):
             raise Skip(f"where: {reason}")  # noqa: TRY301 - the worker's own word for it
-        attempt.call()
+        tried.call()
     except Exception as raised:  # noqa: BLE001 - whatever a handler raises is its outcome
         error = raised
     finally:

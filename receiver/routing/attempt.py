@@ -1,0 +1,183 @@
+"""One run of one job: the handler is called with its surroundings, policy decides, and the ending is written."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from structlog.contextvars import bound_contextvars
+
+from receiver import logs
+from receiver.errors import Fenced, HandlerError, NotFound, RetryLater, Skip
+from receiver.event import now_ms
+from receiver.ledger.runs import Ending
+from receiver.routing import policy
+from receiver.routing.effects import RunEffects
+from receiver.routing.leases import Held, TimedOut
+from receiver.routing.router import mismatch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from receiver.event import Event
+    from receiver.ledger.runs import Claim
+    from receiver.routing.plugins import Handler
+    from receiver.routing.process import Process
+    from receiver.zoho import Zoho
+
+log = logs.get("run")
+CALLS = 50
+
+
+class Attempt:
+    """One run of one job: the handler's surroundings, its ending, and its record."""
+
+    def __init__(
+        self, process: Process, claim: Claim, handler: Handler, ended: Callable[[], None] = lambda: None
+    ) -> None:
+        self.process = process
+        self.finished = ended
+        self.claim = claim
+        self.handler = handler
+        self.started = now_ms()
+        self.ended = threading.Lock()
+        self.calls: list[dict[str, Any]] = []
+        self.held = Held(claim, time.monotonic() + handler.options.timeout, self.time_out)
+
+    def go(self) -> str:
+        """Run the handler and end the run; the state that the job came to."""
+        error: BaseException | None = None
+        self.process.leases.hold(self.held)
+        try:
+            with bound_contextvars(
+                job=self.claim.id, run=self.claim.run, event_id=self.claim.event.id, handler=self.handler.id
+            ):
+                self.call()
+        except Exception as raised:  # noqa: BLE001 - whatever a handler raises is its outcome
+            error = raised
+        except TimedOut:
+            self.finished()
+            return "fenced"
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as raised:
+            error = HandlerError(f"the handler raised {type(raised).__name__}; a handler ends by returning")
+            error.__cause__ = raised
+        finally:
+            self.process.leases.drop(self.held)
+        return self.end(error)
+
+    def call(self) -> None:
+        """Call the handler with what it asks for."""
+        event, options = self.claim.event, self.handler.options
+        event.tries = self.claim.tries
+        event.idempotency_key = event.job_key(self.handler.id, self.claim.generation)
+        event.effects = RunEffects(self.process, self.held)
+        if options.model is not None:
+            event.data = options.model.model_validate(event.data)
+        given: dict[str, Any] = {"event": event}
+        if options.record or self.handler.takes_zoho:
+            zoho = self.process.zoho(self.claim, options.connection, self.held.fence, self.calls)
+        if options.record:
+            event.record = self.read_record(event, zoho)
+            if reason := mismatch(event.record, options.where):
+                raise Skip(f"where: {reason}")
+        if self.handler.takes_zoho:
+            given["zoho"] = zoho
+        for need in self.handler.needs:
+            given[need] = self.process.resources.get(need)
+        self.handler.function(**given)
+
+    def read_record(self, event: Event, zoho: Zoho) -> Any:
+        """The record as it is now. A record that is gone skips the job: there is nothing to do to it."""
+        if not event.record_id:
+            raise HandlerError(f"record=True, and the event {event.type} is about no record")
+        try:
+            match event.product:
+                case "crm":
+                    return zoho.crm.get(event.resource, event.record_id)
+                case "books":
+                    return zoho.books.get(f"{event.resource.lower()}s", event.record_id)
+                case "desk":
+                    return zoho.desk.get(f"{event.resource.lower()}s", event.record_id)
+        except NotFound:
+            raise Skip(f"the record {event.record_id} is gone") from None
+        raise HandlerError(f"record=True works for crm, books and desk, not for {event.product}")
+
+    def time_out(self, held: Held) -> None:
+        """Called by the keeper of leases: the run has failed, whatever its thread still does."""
+        self.end(TimeoutError(f"over its time limit of {self.handler.options.timeout:g} s"), held)
+
+    def end(self, error: BaseException | None, held: Held | None = None) -> str:
+        """Decide and finish, once: the keeper and the thread may both come here."""
+        if not self.ended.acquire(blocking=False):
+            self.finished()
+            return "fenced"
+        if isinstance(error, Fenced) or (self.held.lost and held is None):
+            log.warning("run.fenced", job=self.claim.id, run=self.claim.run, reason=self.held.lost)
+            self.finished()
+            return "fenced"
+        decision = policy.decide(
+            error,
+            tries=self.claim.tries,
+            options=self.handler.options,
+            now=now_ms(),
+            made=self.claim.made,
+            chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
+        )
+        record = orjson.dumps(self.record(error, decision)).decode()
+        ending = Ending(
+            decision.state,
+            decision.tries,
+            decision.at,
+            decision.reason,
+            record,
+            len(self.calls),
+            decision.parked,
+        )
+        ended = now_ms()
+
+        def said(own: bool) -> None:
+            self.say(decision, error, ended, own=own)
+            self.finished()
+
+        self.process.finish(self.claim, ending, said)
+        return decision.state
+
+    def record(self, error: BaseException | None, decision: policy.Decision) -> dict[str, Any]:
+        """What is kept of this attempt."""
+        kept: dict[str, Any] = {
+            "run": self.claim.run,
+            "tries": decision.tries,
+            "started": self.started,
+            "ended": now_ms(),
+            "outcome": decision.state,
+            "worker": self.claim.worker.partition("#")[0],
+        }
+        if decision.reason:
+            kept["reason"] = decision.reason
+        if decision.at:
+            kept["due"] = decision.at
+        if error is not None and not isinstance(error, Skip | RetryLater):
+            kept["error"] = policy.shown(error)
+        if self.calls:
+            kept["calls"] = self.calls[-CALLS:]
+        return kept
+
+    def say(self, decision: policy.Decision, error: BaseException | None, ended: int, *, own: bool) -> None:
+        """One wide line per attempt."""
+        (log.info if decision.state in {"done", "skipped"} else log.warning)(
+            "attempt",
+            event_id=self.claim.event.id,
+            type=self.claim.event.type,
+            handler=self.handler.id,
+            run=self.claim.run,
+            tries=decision.tries,
+            outcome=decision.state if own else "fenced",
+            reason=decision.reason,
+            ms=ended - self.started,
+            since_received_ms=ended - self.claim.event.received,
+            calls=len(self.calls),
+            error=policy.name(error) if error else None,
+        )
