@@ -150,7 +150,7 @@ def _filter(
 def _moment(text: str) -> int:
     """Milliseconds since 1970 of "3d" (ago) or of an ISO time, UTC unless it says otherwise; 0 for ""."""
     from receiver.event import now_ms
-    from receiver.settings import seconds
+    from receiver.settings_tables import seconds
 
     if not text:
         return 0

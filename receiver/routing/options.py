@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from receiver.errors import HandlerError, UnknownOption
 from receiver.routing import pacing
-from receiver.settings import seconds
+from receiver.settings_tables import seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from receiver.errors import InvalidRequest, NotConnected, SettingsError
 
 if TYPE_CHECKING:
-    from receiver.settings import ConnectionSettings, Settings
+    from receiver.settings import Settings
+    from receiver.settings_tables import ConnectionSettings
     from receiver.zoho.books import Books
     from receiver.zoho.clients import Clients
     from receiver.zoho.crm import CRM

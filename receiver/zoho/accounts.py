@@ -18,7 +18,8 @@ from receiver.zoho.token_answers import Answer, classify
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from receiver.settings import ConnectionSettings, Settings
+    from receiver.settings import Settings
+    from receiver.settings_tables import ConnectionSettings
     from receiver.zoho.wire import Wire
 
 SIMULATOR = "simulator"

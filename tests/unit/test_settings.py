@@ -12,7 +12,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from receiver.errors import SettingsError
-from receiver.settings import FILE, Settings, octets, seconds
+from receiver.settings import FILE, Settings
+from receiver.settings_tables import octets, seconds
 
 if TYPE_CHECKING:
     from pathlib import Path

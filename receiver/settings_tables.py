@@ -1,0 +1,115 @@
+"""The tables of zohook.toml: those that have grown, and what all of them share."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+_SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
+
+
+def seconds(value: object) -> float:
+    """A length of time in seconds, from a number or from words such as "3d", "90s", "1h 30m"."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if re.fullmatch(r"\d+(\.\d+)?", str(value).strip()):  # the environment has no numbers
+        return float(str(value))
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*([smhdw])", str(value))
+    if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*[smhdw]|\s", "", str(value)):
+        raise ValueError(
+            f'{value!r} is no length of time; write a number of seconds, or "90s", "15m", "6h", "3d"'
+        )
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def octets(value: object) -> int:
+    """A size in bytes, from a number or from words such as "4GB", "512MiB"."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?i?B|)", str(value).strip(), re.IGNORECASE)
+    if not match:
+        raise ValueError(f'{value!r} is no size; write a number of bytes, or "512MB", "4GB"')
+    return int(float(match[1]) * _SIZES[match[2].upper() or "B"])
+
+
+def _named(value: str) -> str:
+    if not re.fullmatch(r"[a-z0-9_]+", value):
+        raise ValueError(f"{value!r} is no name; use small letters, digits and _ only")
+    return value
+
+
+def _several(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(seconds)]
+Octets = Annotated[int, BeforeValidator(octets)]
+Name = Annotated[str, AfterValidator(_named)]
+Organisations = dict[str, str]
+
+
+def _organisations(value: object) -> object:
+    return {"": str(value)} if isinstance(value, str | int) else value
+
+
+class Table(BaseModel):
+    """A table of zohook.toml: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ConnectionSettings(Table):
+    """`[connections.NAME]`: one consent at Zoho and the organisations that it serves."""
+
+    dc: str = "us"
+    client_id: str = ""
+    redirect_uri: str = ""
+    scopes: tuple[str, ...] = ()
+    crm: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    books: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    desk: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    trigger: tuple[str, ...] | None = None
+
+    def organisation(self, product: str, name: str = "") -> str:
+        """The organisation id of a product under this consent, or "" where none is configured."""
+        known: Organisations = getattr(self, product, {}) or {}
+        if name in known:
+            return known[name]
+        return next(iter(known.values()), "") if not name else ""
+
+
+class SourceSettings(Table):
+    """One entry of `[sources]`: a configured way in."""
+
+    product: str
+    connection: str = ""
+    events: tuple[str, ...] = ()
+    id: str = ""
+    """JSON pointer to the record's id, for products whose bodies the admin writes."""
+    time: str = ""
+    """JSON pointer to the record's modified time."""
+    organisation: str = ""
+    secret_header: str = "x-webhook-token"  # noqa: S105 - a header's name
+    secret_parameter: str = ""
+    audience: tuple[str, ...] = ()
+    """Desk: the ids of the webhooks whose JWT is taken; empty takes any of the organisation."""
+    dedupe: str | Literal[False] = ""
+    """JSON pointers, with commas, whose values identify a fact; `false` switches the check off."""
+    dedupe_for: Seconds | None = None
+    body_limit: Octets = 2**20
+    public_keys: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    """SalesIQ and Cliq: the RSA keys that sign, as PEM or as the bare base64 that Zoho shows; both of two while they are rotated."""
+    tolerance: Seconds = 300.0
+    """Payments: how far the time in a signature may be from ours."""
+    live_only: bool = False
+    """Payments: events of its test mode are put into quarantine."""
+    secure: bool = False
+    """Commerce: its webhooks are signed as those of Books, and nothing else is taken as proof."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"product": value} if isinstance(value, str) else value
