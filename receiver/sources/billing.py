@@ -6,12 +6,13 @@ https://www.zoho.com/billing/api/v1/events/
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from receiver.errors import Malformed
-from receiver.sources import reading
+from receiver.sources import finance, reading
 from receiver.sources.finance import Finance
 from receiver.sources.reading import Identifier  # noqa: TC001 - pydantic reads it
 
@@ -22,6 +23,14 @@ if TYPE_CHECKING:
     from receiver.sources.source import Way
 
 _WORD = re.compile(r"(subscription|invoice|payment|card|customer|trial)_(\w+)")
+
+
+GUIDE = replace(
+    finance.GUIDE,
+    by_event=False,
+    ids=(*finance.GUIDE.ids, "/event_id", "/data/*/*_id"),
+    times=(*finance.GUIDE.times, "/event_time"),
+)
 
 
 class BillingEvent(BaseModel):
@@ -37,6 +46,7 @@ class Billing(Finance):
     """Billing's events bear an id, so a redelivery is recognised for a week."""
 
     life = 7 * 86_400.0
+    guide = GUIDE
 
     def native(self, word: str) -> str | None:
         """`billing.subscription.created` for "subscription_created"."""

@@ -5,12 +5,15 @@ https://www.zoho.com/crm/developer/docs/api/v7/notifications/enable.html
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from receiver.errors import Malformed, Unauthenticated
 from receiver.sources import crm_words, reading, signing, strict_json
+from receiver.sources.guide import Guide
 from receiver.sources.product import WEEK, Product, taken
 from receiver.sources.reading import Identifier, Milliseconds  # noqa: TC001 - pydantic reads it
 from receiver.sources.source import Parsed, Verified
@@ -20,6 +23,22 @@ if TYPE_CHECKING:
 
     from receiver.event import Delivery, Event
     from receiver.sources.source import Keys, Way
+
+
+GUIDE = Guide(
+    title="Zoho CRM, notification channels",
+    proof="a token that is derived from Zohook's own key, in the body",
+    secret="derived",  # noqa: S106 - whose it is
+    screen="""\
+1. Nothing is typed at Zoho: Zohook makes the channels itself and renews them. Connect the organisation (`zohook connect`), and
+   let zohook.toml say which events you want:
+
+       [channels]
+       deals = { source = "{name}", events = ["Deals.all"], values = true }
+""",
+    ids=("/ids/*",),
+    times=("/server_time",),
+)
 
 
 class Values(BaseModel):
@@ -50,6 +69,7 @@ class CrmChannel(Product):
     """Callbacks of CRM channels: one event for each of the `ids`."""
 
     life = WEEK
+    guide = GUIDE
 
     def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
         """The token in the body is one that we derived for this channel, not long ago."""
@@ -69,6 +89,15 @@ class CrmChannel(Product):
                 "the token is not one that we made for this channel, or it is more than 16 days old"
             )
         return Verified("token", which)
+
+    def sign(self, delivery: Delivery, way: Way, secret: str) -> Delivery:  # noqa: ARG002
+        """The body with the token of its channel."""
+        document = strict_json.loads(delivery.body)
+        if not isinstance(document, dict):
+            raise Malformed("the body is no JSON object, which could hold a token")
+        channel = reading.identifier(document.get("channel_id"))
+        token = signing.channel_token(secret, channel, delivery.received // signing.DAY)
+        return replace(delivery, body=orjson.dumps({**document, "token": token}))
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """One event for each id; an id that is none goes to `bad`."""

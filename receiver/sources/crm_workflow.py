@@ -5,11 +5,14 @@ https://github.com/zoho/crm-oas, v8.0/webhooks
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from receiver.errors import BadFraming, Malformed, Unauthenticated
 from receiver.sources import body, crm_words, pointer, reading, signing, strict_json
 from receiver.sources.fingerprints import carries
+from receiver.sources.guide import Guide
 from receiver.sources.product import WEEK, Product
 from receiver.sources.source import Parsed, Verified
 
@@ -20,10 +23,42 @@ if TYPE_CHECKING:
     from receiver.sources.source import Keys, Way
 
 
+GUIDE = Guide(
+    title="Zoho CRM, webhooks of workflow rules",
+    proof="a secret of yours, in {header}",
+    by_event=True,
+    screen="""\
+1. In Zoho CRM open Setup > Automation > Actions > Webhooks, and configure a webhook.
+2. Method POST, and as URL to notify:
+
+       {url}
+
+3. Add {header} with this value:
+
+       {secret}
+
+4. As body choose raw, JSON, and paste this. Choose the merge fields again by typing # there, for each module calls its own
+   differently. Id and modified time let Zohook tell a redelivery from another change.
+
+       {
+         "record_id": "${{module}.{record} Id}",
+         "modified_time": "${{module}.Modified Time}",
+         "name": "${{module}.{record} Name}"
+       }
+
+5. Make it an action of the workflow rule that means {event}.
+""",
+    defaults=(("id", "/record_id"), ("time", "/modified_time")),
+    ids=("/record_id", "/lead_id"),
+    times=("/modified_time",),
+)
+
+
 class CrmWorkflow(Product):
     """One event for each request: rules send one record at a time."""
 
     methods = frozenset({"POST", "PUT", "GET", "DELETE"})
+    guide = GUIDE
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:
         """A request that brings nothing at all: a rule's own brings its secret at least."""
@@ -46,6 +81,13 @@ class CrmWorkflow(Product):
         if which is None:
             raise Unauthenticated(f"the secret in {_place(way)} is not the one of {way.name}")
         return Verified("static", which)
+
+    def sign(self, delivery: Delivery, way: Way, secret: str) -> Delivery:
+        """The secret in the configured header, or else in the configured parameter of the query."""
+        if way.secret_header:
+            return signing.bearing(delivery, way.secret_header, secret)
+        pair = f"{quote(way.secret_parameter, safe='')}={quote(secret, safe='')}".encode()
+        return replace(delivery, query=b"&".join(part for part in (delivery.query, pair) if part))
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The one event, named by the URL. Its data leaves out empty texts and merge fields not filled."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from receiver.errors import Malformed, Unauthenticated
-from receiver.sources import desk_jwt, reading, strict_json
+from receiver.sources import desk_jwt, reading, signing, strict_json
 from receiver.sources.fingerprints import carries
+from receiver.sources.guide import Guide
 from receiver.sources.product import WEEK, Product, taken
 from receiver.sources.reading import Identifier, Milliseconds  # noqa: TC001 - pydantic reads it
 from receiver.sources.source import Parsed, Verified
@@ -59,6 +60,26 @@ _VERBS = {"Add": "created", "Update": "updated", "Delete": "deleted"}
 _WORD = re.compile(r"[A-Z][A-Za-z]*(?:_[A-Za-z]+)+")
 
 
+GUIDE = Guide(
+    title="Zoho Desk",
+    proof="an RS256 token of Desk's own, in X-ZDesk-JWT",
+    secret="public",  # noqa: S106 - whose it is
+    screen="""\
+1. Let Zohook run and be reached at its public address: Desk tries the URL while it saves the webhook.
+2. Make a webhook in Desk, choose its events, and give it this URL:
+
+       {url}
+
+3. Nothing secret is typed: Desk signs, and its public keys are fetched from the data centre of the connection.
+4. Put the id that Desk gave the webhook into zohook.toml, so that no other webhook's token is taken:
+
+       {name} = { product = "desk", audience = ["its id"] }
+""",
+    ids=("/*/payload/id",),
+    times=("/*/eventTime", "/*/payload/modifiedTime", "/*/payload/createdTime", "/*/prevState/modifiedTime"),
+)
+
+
 class DeskEvent(BaseModel):
     """One element of the array."""
 
@@ -75,6 +96,7 @@ class Desk(Product):
     """One event for each element."""
 
     life = WEEK
+    guide = GUIDE
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:  # noqa: ARG002
         """Desk tries the URL first: a GET, then a POST without token or events, and wants 200 for both."""
@@ -89,6 +111,10 @@ class Desk(Product):
                 f"events without {desk_jwt.HEADER}; Zoho Desk sends it with each of its deliveries"
             )
         return Verified("jwt", organisation=desk_jwt.organisation(delivery, way, keys))
+
+    def sign(self, delivery: Delivery, way: Way, secret: str) -> Delivery:  # noqa: ARG002
+        """The token in its header. `secret` is the token: nobody but Desk, or the simulator, can make one."""
+        return signing.bearing(delivery, desk_jwt.HEADER, secret)
 
     def key_id(self, delivery: Delivery) -> str:
         """The `kid` of the token."""

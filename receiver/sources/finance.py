@@ -13,6 +13,7 @@ from receiver.errors import Malformed, Unauthenticated
 from receiver.sources import body, pointer, reading, signing, strict_json
 from receiver.sources.fingerprints import FINANCE as HEADER
 from receiver.sources.fingerprints import carries
+from receiver.sources.guide import Guide
 from receiver.sources.product import Product
 from receiver.sources.source import Parsed, Verified
 
@@ -39,10 +40,34 @@ RESOURCES = (
 _FIELD = re.compile(r"[\w .\-\[\]]{1,100}")
 
 
+GUIDE = Guide(
+    proof="HMAC-SHA256 over query and body, in X-Zoho-Webhook-Signature",
+    by_event=True,
+    screen="""\
+1. Open Settings > Automation > Workflow Actions > Webhooks there, and make a webhook for the module that {event} is about.
+2. Method POST, and as URL:
+
+       {url}
+
+3. Tick the box that secures the webhook, and type this as its secret token:
+
+       {secret}
+
+4. Leave the body at its default payload.
+5. Make it the action of the workflow rule that means {event}.
+""",
+    ids=tuple(f"/{resource}/{resource}_id" for resource in RESOURCES),
+    times=tuple(
+        f"/{resource}/{name}" for resource in RESOURCES for name in ("last_modified_time", "created_time")
+    ),
+)
+
+
 class Finance(Product):
     """One event for each request: a workflow's webhook sends one record."""
 
     methods = frozenset({"POST", "PUT", "DELETE"})
+    guide = GUIDE
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:
         """A request that brings neither a body nor a signature."""
@@ -73,6 +98,10 @@ class Finance(Product):
                 f"{HEADER} does not fit query and body, or does not come of the secret of {way.name}"
             )
         return Verified("hmac", which)
+
+    def sign(self, delivery: Delivery, way: Way, secret: str) -> Delivery:  # noqa: ARG002
+        """The signature of query and body."""
+        return signing.bearing(delivery, HEADER, signing.hmac_sha256(secret, signed_texts(delivery)[0]).hex())
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The one event, named by the URL; where no events are listed its type ends with `.changed`."""

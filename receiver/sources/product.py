@@ -9,6 +9,7 @@ import orjson
 from receiver.errors import Malformed
 from receiver.event import Event, new_id
 from receiver.sources import body, fingerprints, pointer
+from receiver.sources.guide import Guide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,6 +27,7 @@ class Product:
     methods: frozenset[str] = frozenset({"POST"})
     life = MINUTE
     """How long a mark lives: a week where facts have an identity, a minute where there are only bytes."""
+    guide = Guide()
 
     def __init__(self, product: str, prefix: str = "") -> None:
         self.product = product

@@ -6,10 +6,13 @@ import base64
 import hashlib
 import hmac
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from receiver.event import Delivery
 
 DAY = 86_400_000
 OLDEST, AHEAD = 16, 1
@@ -23,6 +26,12 @@ _TOKEN = re.compile(r"([1-9][0-9]{0,6})\.[A-Za-z0-9_-]{40}")
 def hmac_sha256(secret: str, message: bytes) -> bytes:
     """HMAC-SHA256 with the secret's UTF-8 text as the key."""
     return hmac.digest(secret.encode("utf-8", "surrogatepass"), message, "sha256")
+
+
+def bearing(delivery: Delivery, header: str, value: str) -> Delivery:
+    """The delivery with this header, in place of any of that name."""
+    others = [pair for pair in delivery.headers if pair[0] != header.lower()]
+    return replace(delivery, headers=(*others, (header.lower(), value)))
 
 
 def which_hex(given: str, secrets: Sequence[str], messages: Iterable[bytes]) -> int | None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from receiver.event import Delivery, Event
+    from receiver.sources.guide import Guide
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Source(Protocol):
     product: str
     methods: frozenset[str]
     """HTTP methods that carry deliveries; handshakes may use others."""
+    guide: Guide
+    """What to type into Zoho's screens, and what is fresh in a captured delivery that is sent again."""
 
     def fingerprint(self, delivery: Delivery) -> bool:
         """Whether a delivery looks like this product's, to name the mistake of a wrong source."""
@@ -76,6 +79,10 @@ class Source(Protocol):
 
     def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
         """Proof that the product sent these bytes, or Unauthenticated; BadFraming for a doubled header."""
+        ...
+
+    def sign(self, delivery: Delivery, way: Way, secret: str) -> Delivery:
+        """The delivery with the proof that the product gives it, for `zohook send`: what `verify` takes."""
         ...
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
