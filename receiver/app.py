@@ -19,6 +19,7 @@ from receiver.intake.drain import Drain
 from receiver.intake.endpoint import Door
 from receiver.intake.keyring import Keyring
 from receiver.intake.limits import Buckets
+from receiver.intake.seals import Seals
 from receiver.intake.spool import Spool
 from receiver.ledger.connect import check, connect, connect_door
 from receiver.zoho.vault import Vault
@@ -41,7 +42,8 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> S
     redis = connect(settings)
     spool = Spool.of(settings)
     drain = _drain(settings, spool)
-    keyring = Keyring(settings, Vault.open_or_make(settings))
+    vault = Vault.open_or_make(settings)
+    keyring = Keyring(settings, vault)
     committer = Committer(
         connect_door(settings),
         spool,
@@ -50,7 +52,8 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> S
         deadline=settings.redis.deadline,
     )
     buckets = Buckets(settings.web.unauthenticated_rate, settings.web.unauthenticated_burst)
-    door = Door(keyring, committer, buckets, header_limit=settings.web.header_limit)
+    seals = Seals(vault, settings.all_secrets())
+    door = Door(keyring, committer, buckets, seals, header_limit=settings.web.header_limit)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:

@@ -20,7 +20,7 @@ import orjson
 import structlog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, MutableMapping
+    from collections.abc import Iterable, Mapping, MutableMapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -79,7 +79,7 @@ def setup(
     """Set logging up for this process, on stderr. A second call changes secrets, stream and shape."""
     global _settings_secrets  # noqa: PLW0603 - one process has one log
     if settings is not None:
-        _settings_secrets = _forms(settings.all_secrets())
+        _settings_secrets = forms(settings.all_secrets())
     out = stream or sys.stderr
     terminal = out.isatty() if pretty is None else pretty
     renderer: Processor = (
@@ -117,9 +117,24 @@ def bound(**ids: Any) -> AbstractContextManager[None]:
     return structlog.contextvars.bound_contextvars(**shown)
 
 
+def forms(secrets: Iterable[str]) -> tuple[str, ...]:
+    """Each secret as it is, and as URLs and reprs show it; the longest first: one may be part of another."""
+    forms = set()
+    for secret in secrets:
+        if len(secret) >= SHORTEST:
+            forms |= {
+                secret,
+                quote(secret, safe=""),
+                quote_plus(secret),
+                repr(secret)[1:-1],
+                json.dumps(secret)[1:-1],
+            }
+    return tuple(sorted(forms, key=len, reverse=True))
+
+
 def hide(value: str) -> None:
     """Mask this value wherever it shows up from now on: for tokens and codes that come up at run time."""
-    for form in _forms((value,)):
+    for form in forms((value,)):
         if form not in _hidden:
             _hidden.append(form)
 
@@ -139,6 +154,16 @@ def mask(text: str) -> str:
     return _SECRET_IN_TEXT.sub(lambda match: (match[1] or match[2] or "") + MASK, text)
 
 
+def names_a_secret(name: str) -> bool:
+    """Whether the name of a header, field or key says that its value is a secret."""
+    return _ends_as_secrets_do(name[-100:])  # names come from outside, and are remembered
+
+
+@lru_cache(maxsize=1024)
+def _ends_as_secrets_do(name: str) -> bool:
+    return bool(_SECRET_NAME.match(name))
+
+
 def masked(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
     """A structlog processor: the values with secrets masked and control characters escaped, at any depth."""
     return {_clean_text(str(key)): _clean(key, value, 0) for key, value in event.items()}
@@ -155,7 +180,7 @@ def _masked_pretty(logger: Any, method: str, event: MutableMapping[str, Any]) ->
 def _clean(key: object, value: object, depth: int) -> object:
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(key, str) and _names_a_secret(key):
+    if isinstance(key, str) and names_a_secret(key):
         return MASK if value not in ("", b"") else ""
     if isinstance(value, int | float):
         return value
@@ -170,11 +195,6 @@ def _clean(key: object, value: object, depth: int) -> object:
     if isinstance(value, list | tuple | set | frozenset):
         return [_clean("", inner, depth + 1) for inner in list(value)]
     return _clean_text(_said(value))
-
-
-@lru_cache(maxsize=1024)
-def _names_a_secret(key: str) -> bool:
-    return bool(_SECRET_NAME.match(key))
 
 
 def _said(value: object) -> str:
@@ -206,21 +226,6 @@ def _json(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
         return orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS).decode()
     except TypeError:  # a number wider than 64 bits
         return json.dumps(event, default=str)
-
-
-def _forms(secrets: tuple[str, ...]) -> tuple[str, ...]:
-    """Each secret as it is, and as URLs and reprs show it; the longest first: one may be part of another."""
-    forms = set()
-    for secret in secrets:
-        if len(secret) >= SHORTEST:
-            forms |= {
-                secret,
-                quote(secret, safe=""),
-                quote_plus(secret),
-                repr(secret)[1:-1],
-                json.dumps(secret)[1:-1],
-            }
-    return tuple(sorted(forms, key=len, reverse=True))
 
 
 def _take_over_stdlib(out: TextIO, shared: list[Processor], renderer: Processor) -> None:

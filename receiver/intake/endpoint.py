@@ -20,7 +20,7 @@ from receiver.errors import (
     UnsupportedEncoding,
 )
 from receiver.event import Delivery, new_id, now_ms
-from receiver.intake.judge import hidden_headers, judge, lacks_key
+from receiver.intake.judge import judge, lacks_key
 from receiver.intake.limits import subject
 from receiver.ledger.accept import Record
 from receiver.sources import mistaken_for
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from receiver.intake.judge import Judged
     from receiver.intake.keyring import Keyring, Lock
     from receiver.intake.limits import Buckets
+    from receiver.intake.seals import Seals
     from receiver.ledger.accept import Answer
 
 log = logs.get("delivery")
@@ -46,11 +47,12 @@ class Door:
     """The endpoint of every source."""
 
     def __init__(
-        self, keyring: Keyring, committer: Committer, buckets: Buckets, *, header_limit: int
+        self, keyring: Keyring, committer: Committer, buckets: Buckets, seals: Seals, *, header_limit: int
     ) -> None:
         self._keyring = keyring
         self._committer = committer
         self._buckets = buckets
+        self._seals = seals
         self._header_limit = header_limit
 
     async def receive(self, request: Request) -> Response:
@@ -124,13 +126,12 @@ class Door:
             return {"verdict": "handshake"}
         if lacks_key(delivery, lock) and not await self._keyring.refresh(lock):
             self._buckets.failed(subject(delivery.remote), delivery.source)
-            kept = await self._committer.commit(
-                Record(delivery, "unverified", "the public keys of Desk could not be fetched")
-            )
+            record = Record(delivery, "unverified", "the public keys of Desk could not be fetched")
+            kept = await self._committer.commit(self._seals.close(record, lock))
             return {"verdict": "unverified"} | _where(kept)
         judged = judge(delivery, lock)
         self._buckets.proved(subject(delivery.remote), delivery.source)
-        kept = await self._committer.commit(judged.record)
+        kept = await self._committer.commit(self._seals.close(judged.record, lock))
         if judged.record.verdict == "quarantined":
             return {"verdict": "quarantined", "reason": judged.record.reason} | _where(kept)
         return _said(kept, judged)
@@ -143,7 +144,7 @@ class Door:
             reason += f"; {mistake}" if mistake else ""
         address = subject(delivery.remote)
         if self._buckets.quiet(address):  # what a flood brings is counted, and not written
-            self._committer.note(Record(delivery, "rejected", reason, secret_headers=hidden_headers(lock)))
+            self._committer.note(self._seals.close(Record(delivery, "rejected", reason), lock))
         self._buckets.failed(address, _known(self, name))
         metrics.DELIVERIES.labels(_known(self, name), "rejected").inc()
         log.warning(

@@ -64,11 +64,5 @@ def judge(delivery: Delivery, lock: Lock) -> Judged:
         lock.source.window(lock.way),
         verified.by,
         verified.secret,
-        hidden_headers(lock),
     )
     return Judged(record, verified, len(parsed.bad))
-
-
-def hidden_headers(lock: Lock | None) -> frozenset[str]:
-    """The headers that hold a secret of the source."""
-    return frozenset({lock.way.secret_header}) if lock else frozenset()

@@ -12,6 +12,7 @@ from jwt import PyJWKSet, PyJWKSetError
 
 from receiver import logs
 from receiver.errors import SettingsError
+from receiver.intake.secrecy import Names
 from receiver.sources import PRODUCTS, problems
 from receiver.sources.source import Keys, Way
 
@@ -42,6 +43,7 @@ class Lock:
     fetched: bool = False
     fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
     body_limit: int = 2**20
+    proofs: Names = field(default_factory=Names)
 
 
 class Keyring:
@@ -99,6 +101,7 @@ class Keyring:
             Keys(secrets=secrets),
             url if given.product in PUBLIC_KEYS else "",
             body_limit=given.body_limit,
+            proofs=Names.of(way, source.proof_members),
         )
 
     def _organisation(self, connection: str, product: str) -> str:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from receiver.event import Delivery, Event
-from receiver.ledger.accept import Record
+from receiver.event import Event
+from receiver.ledger.accept import Record, delivery_of
 from receiver.ledger.pack import pack, unpack
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ VERSION = 1
 
 
 def pack_record(record: Record) -> tuple[bytes, bytes]:
-    """(what it is, its body). Headers that are secrets are masked, as the ledger masks them: nothing else of it goes to disk."""
+    """(what it is, its body)."""
     events = []
     for event in record.events:
         meta, said = event.pack()
@@ -49,30 +49,20 @@ def unpack_record(head: bytes, body: bytes) -> Record:
     if found["version"] > VERSION:
         raise ValueError(f"a newer Zohook wrote it (version {found['version']})")
     meta = found["meta"]
-    delivery = Delivery(
-        found["id"],
-        meta["source"],
-        meta["method"],
-        meta["path"],
-        meta["query"].encode("latin-1"),
-        tuple((name, value) for name, value in meta["headers"]),
-        unpack(body),
-        meta["received"],
-        meta["remote"],
-    )
     events = []
     for each in found["events"]:
         event = Event.unpack(each["id"], orjson.dumps(each["meta"]), orjson.dumps(each["said"]))
         event.identity = each["identity"]
         events.append(event)
     return Record(
-        delivery,
+        delivery_of(found["id"], meta, unpack(body)),
         found["verdict"],
         meta["reason"],
         events,
         found["window"],
         meta["verified_by"],
         meta["secret"],
+        meta.get("sealed", ""),
         due=found["due"],
         key=found["key"],
         replace=found["replace"],

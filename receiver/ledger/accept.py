@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
+from receiver.event import Delivery
 from receiver.ledger.pack import pack
 from receiver.ledger.script import Argument, acall, call, iso
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis import Redis
     from redis.asyncio import Redis as AsyncRedis
 
-    from receiver.event import Delivery, Event
+    from receiver.event import Event
 
 Verdict = Literal["accepted", "rejected", "quarantined", "unverified", "emitted"]
 QUEUE, RECOVERED, REPLAY = "zohook", "zohook_recovered", "zohook_replay"
 KEPT = 5_000
 """How many deliveries of each verdict but accepted are kept."""
-SECRET_HEADERS = frozenset(
-    {"authorization", "cookie", "proxy-authorization", "x-hook-secret", "x-webhook-token", "x-zdesk-jwt"}
-)
 
 
 @dataclass(slots=True)
 class Record:
-    """One delivery as it is to be kept, with the events that it tells and how long each one's mark lives (seconds)."""
+    """One delivery as it is to be kept, with the events that it tells and how long each one's mark lives (seconds).
+
+    Its secrets are covered already; `sealed` has them encrypted where they may be needed again.
+    """
 
     delivery: Delivery
     verdict: Verdict
@@ -38,31 +39,31 @@ class Record:
     window: float = 0
     verified_by: str = ""
     secret: int = 0
-    secret_headers: frozenset[str] = field(default=frozenset())
+    sealed: str = ""
     due: int = 0
     key: str = ""
     replace: bool = False
 
     def meta(self) -> bytes:
-        """What is kept beside the body; headers that are secrets are masked, for whoever reads the page."""
-        hidden = SECRET_HEADERS | self.secret_headers
+        """What is kept beside the body."""
         delivery = self.delivery
-        return orjson.dumps(
-            {
-                "source": delivery.source,
-                "method": delivery.method,
-                "path": delivery.path,
-                "query": delivery.query.decode("latin-1"),
-                "headers": [[name, "***" if name in hidden else value] for name, value in delivery.headers],
-                "received": delivery.received,
-                "remote": delivery.remote,
-                "size": len(delivery.body),
-                "reason": self.reason,
-                "verified_by": self.verified_by,
-                "secret": self.secret,
-                "events": [event.id for event in self.events],
-            }
-        )
+        kept = {
+            "source": delivery.source,
+            "method": delivery.method,
+            "path": delivery.path,
+            "query": delivery.query.decode("latin-1"),
+            "headers": delivery.headers,
+            "received": delivery.received,
+            "remote": delivery.remote,
+            "size": len(delivery.body),
+            "reason": self.reason,
+            "verified_by": self.verified_by,
+            "secret": self.secret,
+            "events": [event.id for event in self.events],
+        }
+        if self.sealed:
+            kept["sealed"] = self.sealed
+        return orjson.dumps(kept)
 
     def args(self, cap: int) -> list[Argument]:
         """The record as the arguments of `accept.lua`."""
@@ -76,6 +77,21 @@ class Record:
             found += [event.id, event.type, mark, window, meta, pack(data), event.record_key()]
             found += [self.due, self.key, "1" if self.replace else ""]
         return found
+
+
+def delivery_of(delivery_id: str, meta: Mapping[str, Any], body: bytes) -> Delivery:
+    """The delivery that `Record.meta` tells of. Raises KeyError where it does not."""
+    return Delivery(
+        delivery_id,
+        meta["source"],
+        meta["method"],
+        meta["path"],
+        meta["query"].encode("latin-1"),
+        tuple((name, value) for name, value in meta["headers"]),
+        body,
+        meta["received"],
+        meta["remote"],
+    )
 
 
 @dataclass(frozen=True, slots=True)

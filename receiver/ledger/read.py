@@ -9,6 +9,7 @@ import orjson
 
 from receiver import keys
 from receiver.event import Event, now_ms
+from receiver.ledger.accept import delivery_of
 from receiver.ledger.pack import unpack
 from receiver.ledger.runs import job_id, split_job
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from redis import Redis
+
+    from receiver.event import Delivery
 
 COUNTED = (
     "deliveries", "accepted", "duplicates", "rejected", "quarantined", "unverified", "routed", "unmatched", "done", "skipped",
@@ -62,13 +65,18 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow:
-    """One delivery: its verdict and reason; the body only where it was asked for."""
+    """One delivery: its verdict and reason; the body only where it was asked for. `sealed` are its secrets, encrypted."""
 
     id: str
     verdict: str
     meta: dict[str, Any] = field(default_factory=dict)
     body: bytes | None = None
     same: tuple[str, ...] = ()
+    sealed: str = ""
+
+    def delivery(self) -> Delivery:
+        """What is kept of the request, with *** in the place of its secrets."""
+        return delivery_of(self.id, self.meta, self.body or b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,10 +289,12 @@ def delivery(redis: Redis, delivery_id: str, *, body: bool = True) -> DeliveryRo
     if found[0] is None:
         return None
     raw = found[3] if body else None
+    meta = orjson.loads(found[0])
     return DeliveryRow(
         id=delivery_id,
         verdict=(found[1] or b"accepted").decode(),
-        meta=orjson.loads(found[0]),
+        sealed=meta.pop("sealed", ""),
+        meta=meta,
         body=None if raw is None else unpack(raw),
         same=tuple((found[2] or b"").decode().split()),
     )

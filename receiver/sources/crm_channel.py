@@ -68,6 +68,7 @@ class Notification(BaseModel):
 class CrmChannel(Product):
     """Callbacks of CRM channels: one event for each of the `ids`."""
 
+    proof_members = frozenset({"token"})
     life = WEEK
     guide = GUIDE
 

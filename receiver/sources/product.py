@@ -25,6 +25,7 @@ class Product:
     """The part of a source that is the same for all; a product's own class verifies, reads and names."""
 
     methods: frozenset[str] = frozenset({"POST"})
+    proof_members: frozenset[str] = frozenset()
     life = MINUTE
     """How long a mark lives: a week where facts have an identity, a minute where there are only bytes."""
     guide = Guide()

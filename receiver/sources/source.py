@@ -68,6 +68,8 @@ class Source(Protocol):
     """HTTP methods that carry deliveries; handshakes may use others."""
     guide: Guide
     """What to type into Zoho's screens, and what is fresh in a captured delivery that is sent again."""
+    proof_members: frozenset[str]
+    """Names in a JSON body whose values are proof, and so are not kept in clear."""
 
     def fingerprint(self, delivery: Delivery) -> bool:
         """Whether a delivery looks like this product's, to name the mistake of a wrong source."""

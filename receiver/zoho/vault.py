@@ -18,10 +18,11 @@ if TYPE_CHECKING:
 
     from receiver.settings import Settings
 
-CURE = (
+PUT_BACK = (
     "put back the key that sealed it (ZOHOOK_KEY, or .zohook/key in the project's folder; "
-    "an old key may follow the new one after a comma), or connect the connection again"
+    "an old key may follow the new one after a comma)"
 )
+CURE = f"{PUT_BACK}, or connect the connection again"
 
 
 class Vault:
@@ -55,16 +56,16 @@ class Vault:
         """The text as a blob that only the same context opens."""
         return self._fernet.encrypt(f"{context}\0{text}".encode()).decode()
 
-    def open(self, context: str, blob: str) -> str:
+    def open(self, context: str, blob: str, cure: str = CURE) -> str:
         """The text of a blob; raises SettingsError with the cure where the key or the context is another
         one.
         """
         try:
             sealed_for, _, text = self._fernet.decrypt(blob.encode()).decode().partition("\0")
         except (InvalidToken, UnicodeError):
-            raise SettingsError(f"what is stored for {context} does not open with this key; {CURE}") from None
+            raise SettingsError(f"what is stored for {context} does not open with this key; {cure}") from None
         if sealed_for != context:
-            raise SettingsError(f"what is stored for {context} was sealed for something else; {CURE}")
+            raise SettingsError(f"what is stored for {context} was sealed for something else; {cure}")
         return text
 
     def rotate(self, blob: str) -> str:

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 from receiver import keys
 from receiver.dashboard import routes
 from receiver.event import Delivery, Event, new_id, now_ms
+from receiver.intake.secrecy import Names, cover
 from receiver.ledger import runs
 from receiver.ledger.accept import Record, accept
 from receiver.ledger.runs import Ending, Opening
@@ -59,6 +60,7 @@ class Seed:
         body = fields.pop("body", None) or orjson.dumps({"operation": "update", "data": data}, default=str)
         remote = fields.pop("remote", "136.143.188.51")
         delivery = Delivery.arrive(source, body, headers=headers, received=received, remote=remote)
+        delivery = cover(delivery, Names())[0]
         event = Event(
             id=new_id(received), type=event_type, source=source, data=data or {"id": fields.get("record_id", "")}, received=received,
             delivery=delivery.id, connection="acme", verified_by="channel token", **fields,
@@ -78,6 +80,7 @@ class Seed:
     ) -> str:
         """One delivery that became no event."""
         delivery = Delivery.arrive(source, given.pop("body", b'{"x": 1}'), remote="203.0.113.7", **given)
+        delivery = cover(delivery, Names().widened(()))[0]
         accept(self.redis, [Record(delivery, verdict, reason)], cap=10_000)  # type: ignore[arg-type]
         return delivery.id
 
