@@ -65,11 +65,11 @@ class Record:
             kept["sealed"] = self.sealed
         return orjson.dumps(kept)
 
-    def args(self, cap: int) -> list[Argument]:
+    def args(self) -> list[Argument]:
         """The record as the arguments of `accept.lua`."""
         delivery = self.delivery
         head: list[Argument] = [delivery.id, delivery.source, self.verdict, self.meta(), pack(delivery.body)]
-        found: list[Argument] = [*head, delivery.received, cap, KEPT, len(self.events)]
+        found: list[Argument] = [*head, delivery.received, len(self.events)]
         window = int(self.window * 1000)
         for event in self.events:
             meta, data = event.pack()
@@ -104,9 +104,10 @@ class Answer:
 
 
 def _arguments(records: Sequence[Record], again: float, cap: int) -> list[Argument]:
-    args: list[Argument] = [iso(), int(again * 1000), QUEUE, len(records)]
+    events = sum(len(record.events) for record in records)
+    args: list[Argument] = [iso(), int(again * 1000), QUEUE, cap, KEPT, len(records), events]
     for record in records:
-        args += record.args(cap)
+        args += record.args()
     return args
 
 

@@ -1,27 +1,55 @@
 -- Accept a batch of deliveries: marks, deliveries, events, indexes, due members and slips, all or nothing.
 -- Idempotent by delivery and event id: the same batch again changes nothing and gives the same answers.
--- ARGV: iso, again (ms), queue, number of deliveries, then per delivery
---   id, source, verdict, meta, body, received, cap, kept, number of events, then per event
+-- ARGV: iso, again (ms), queue, cap, kept, number of deliveries, number of all events, then per delivery
+--   id, source, verdict, meta, body, received, number of events, then per event
 --   id, type, mark, window (ms), meta, data, record, due (ms, 0 for now), key that it waits under, replace ('1')
 -- Answers per event: 'new', 'same' (this very event is there already) or the id of the event that it duplicates;
 -- per delivery without events: 'kept' or 'counted'.
 
 local at = 0
 local function arg() at = at + 1; return ARGV[at] end
-local iso, again, queue, deliveries = arg(), tonumber(arg()), arg(), tonumber(arg())
+local iso, again, queue = arg(), tonumber(arg()), arg()
+local cap, kept, deliveries, reserved = tonumber(arg()), tonumber(arg()), tonumber(arg()), tonumber(arg())
+local look = int(now + again)
 local answers = {}
 
-local function keep(index, bound, id)
-  redis.call('ZADD', index, int(now), id)
-  local over = redis.call('ZCARD', index) - bound
+-- One command for a batch is much cheaper than one for each event, in time and in the append-only file.
+local MOST = 1000
+local indexes = {}
+local function index(key, score, id)
+  local command = indexes[key]
+  if not command then
+    command = { 'ZADD', key }
+    indexes[key] = command
+  end
+  local size = #command
+  command[size + 1], command[size + 2] = score, id
+  if size > MOST then
+    redis.call(unpack(command))
+    indexes[key] = nil
+  end
+end
+local function write_indexes()
+  for _, command in pairs(indexes) do redis.call(unpack(command)) end
+  indexes = {}
+end
+
+-- The sequence is taken for all at once; what duplicates leave of it is given back.
+local seq = reserved > 0 and redis.call('INCRBY', K.sequence(), reserved) - reserved or 0
+local last = seq + reserved
+
+local function keep(set, bound, id)
+  redis.call('ZADD', set, instant, id)
+  local over = redis.call('ZCARD', set) - bound
   if over > 0 then
-    for _, old in ipairs(redis.call('ZRANGE', index, 0, over - 1)) do redis.call('DEL', K.delivery(old)) end
-    redis.call('ZREMRANGEBYRANK', index, 0, over - 1)
+    for _, old in ipairs(redis.call('ZRANGE', set, 0, over - 1)) do redis.call('DEL', K.delivery(old)) end
+    redis.call('ZREMRANGEBYRANK', set, 0, over - 1)
   end
 end
 
 -- A key of the user's own: one event waits under it at a time. The one that stays, or nil.
 local function waiting_under(key, replace)
+  write_indexes() -- it may be one of this batch
   local known = redis.call('GET', K.emitted(key))
   if not known then return nil end
   local found = redis.call('HMGET', K.event(known), 'state', 'run')
@@ -33,47 +61,55 @@ local function waiting_under(key, replace)
   return nil
 end
 
-local function accept_event(source, delivery, received)
-  local id, type, mark, window, meta, data, record = arg(), arg(), arg(), tonumber(arg()), arg(), arg(), arg()
+local types, slips = {}, {}
+
+local function accept_event(source, received)
+  local id, type, mark, window, meta, data, record = arg(), arg(), arg(), arg(), arg(), arg(), arg()
   local due, under, replace = tonumber(arg()), arg(), arg() == '1'
-  local known = mark ~= '' and redis.call('GET', K.mark(mark))
-  if known and known ~= id then
-    count('duplicates')
-    return known
-  end
   if redis.call('EXISTS', K.event(id)) == 1 then return 'same' end
+  if mark ~= '' and not redis.call('SET', K.mark(mark), id, 'PX', window, 'NX') then
+    local known = redis.call('GET', K.mark(mark))
+    if known ~= id then
+      count('duplicates')
+      return known
+    end
+  end
   if under ~= '' then
     local stays = waiting_under(under, replace)
     if stays then return stays end
     redis.call('SET', K.emitted(under), id, 'PX', int(math.max(due - now, 0) + 31536000000))
   end
-  if mark ~= '' then redis.call('SET', K.mark(mark), id, 'PX', int(window)) end
-  local seq = redis.call('INCR', K.sequence())
-  redis.call('HSET', K.event(id), 'meta', meta, 'data', data, 'seq', seq, 'state', 'due', 'run', 0, 'due', int(math.max(now, due)))
-  redis.call('ZADD', K.events(), received, id)
-  redis.call('ZADD', K.events_of_type(type), received, id)
-  redis.call('ZADD', K.events_of_source(source), received, id)
-  if record ~= '' then redis.call('ZADD', K.events_of_record(record), seq, id) end
-  redis.call('SADD', K.types(), type)
+  seq = seq + 1
+  local number = int(seq)
+  index(K.events(), received, id)
+  index(K.events_of_type(type), received, id)
+  index(K.events_of_source(source), received, id)
+  if record ~= '' then redis.call('ZADD', K.events_of_record(record), number, id) end
+  if not types[type] then
+    types[type] = true
+    redis.call('SADD', K.types(), type)
+  end
   if due > now then
-    redis.call('ZADD', K.due(), int(due), member('e', id))
+    redis.call('HSET', K.event(id), 'meta', meta, 'data', data, 'seq', number, 'state', 'due', 'run', '0', 'due', int(due))
+    index(K.due(), int(due), member('e', id))
   else
-    redis.call('ZADD', K.unrouted(), seq, id)
-    redis.call('ZADD', K.due(), int(now + again), member('e', id))
-    give('e', id, 1, queue, iso)
+    redis.call('HSET', K.event(id), 'meta', meta, 'data', data, 'seq', number, 'state', 'due', 'run', '0', 'due', instant,
+      'given', instant)
+    index(K.unrouted(), number, id)
+    index(K.due(), look, member('e', id))
+    slips[#slips + 1] = write_slip('e', id, 1, queue, iso)
   end
   count('accepted')
   return 'new'
 end
 
 for _ = 1, deliveries do
-  local id, source, verdict, meta, body = arg(), arg(), arg(), arg(), arg()
-  local received, cap, kept, events = arg(), tonumber(arg()), tonumber(arg()), tonumber(arg())
+  local id, source, verdict, meta, body, received, events = arg(), arg(), arg(), arg(), arg(), arg(), tonumber(arg())
   if verdict ~= 'emitted' then count('deliveries') end
   if verdict ~= 'accepted' then count(verdict); count(verdict .. ':' .. source) end
   local duplicates = {}
   for _ = 1, events do
-    local answer = accept_event(source, id, received)
+    local answer = accept_event(source, received)
     answers[#answers + 1] = answer
     if answer ~= 'new' and answer ~= 'same' then duplicates[#duplicates + 1] = answer end
   end
@@ -94,5 +130,8 @@ for _ = 1, deliveries do
   end
   if events == 0 then answers[#answers + 1] = keeping and 'kept' or 'counted' end
 end
+write_indexes()
+push_slips(queue, slips)
+if last > seq then redis.call('DECRBY', K.sequence(), int(last - seq)) end
 flush_counts()
 return answers

@@ -5,6 +5,7 @@ local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 -- Lua prints large numbers as 1.7e+12, which is no integer to anybody else.
 local function int(number) return string.format('%.0f', number) end
+local instant = int(now)
 
 local counted = {}
 local function count(field, by) counted[field] = (counted[field] or 0) + (by or 1) end
@@ -23,17 +24,32 @@ local function key_of(kind, id) if kind == 'e' then return K.event(id) end retur
 
 -- A slip: an RQ job that carries ids to a worker. It may get lost without harm, so it expires after a day.
 -- The time is part of its id: RQ must never see one id in two places.
-local function give(kind, id, run, queue, iso)
-  local rq_id = redis.sha1hex(kind .. ':' .. id .. ':' .. run .. ':' .. int(now) .. time[2])
+local function write_slip(kind, id, run, queue, iso)
+  local rq_id = redis.sha1hex(kind .. ':' .. id .. ':' .. run .. ':' .. instant .. time[2])
   local key = K.rq_job(rq_id)
-  redis.call('HSET', key, 'data', cjson.encode({ 'receiver.routing.slips.work', cjson.null, { kind, id, tonumber(run) }, {} }),
+  redis.call('HSET', key, 'data', '["receiver.routing.slips.work",null,["' .. kind .. '",' .. cjson.encode(id) .. ',' .. run .. '],{}]',
     'origin', queue, 'description', kind .. ' ' .. id .. ' run ' .. run, 'created_at', iso, 'enqueued_at', iso,
-    'status', 'queued', 'timeout', '86400', 'result_ttl', '0', 'failure_ttl', '3600', 'given', int(now))
-  redis.call('EXPIRE', key, 86400)
+    'status', 'queued', 'timeout', '86400', 'result_ttl', '0', 'failure_ttl', '3600', 'given', instant)
+  redis.call('EXPIRE', key, '86400')
+  return rq_id
+end
+
+-- Put slips into a queue, and wake as many workers.
+local function push_slips(queue, slips)
+  if #slips == 0 then return end
   redis.call('SADD', K.rq_queues(), K.rq_queue(queue))
-  redis.call('RPUSH', K.rq_queue(queue), rq_id)
-  redis.call('HSET', key_of(kind, id), 'given', int(now))
-  if redis.call('LLEN', K.wake()) < 64 then redis.call('RPUSH', K.wake(), '1') end
+  for first = 1, #slips, 1000 do
+    redis.call('RPUSH', K.rq_queue(queue), unpack(slips, first, math.min(first + 999, #slips)))
+  end
+  local calls = {}
+  for _ = 1, math.min(#slips, 64 - redis.call('LLEN', K.wake())) do calls[#calls + 1] = '1' end
+  if #calls > 0 then redis.call('RPUSH', K.wake(), unpack(calls)) end
+end
+
+local function give(kind, id, run, queue, iso)
+  local slip = write_slip(kind, id, run, queue, iso)
+  redis.call('HSET', key_of(kind, id), 'given', instant)
+  push_slips(queue, { slip })
 end
 
 -- Every state but done has an index, over all and by handler.

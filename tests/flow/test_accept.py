@@ -1,0 +1,69 @@
+"""A batch at the door, in one script: what it writes is the same as if each had come alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from receiver import keys
+from receiver.event import Delivery, Event, new_id
+from receiver.ledger import read
+from receiver.ledger.accept import QUEUE, Record, accept
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+def record(*facts: tuple[str, str], source: str = "crm") -> Record:
+    """A delivery that tells these facts: (type, identity)."""
+    delivery = Delivery.arrive(source, b"{}")
+    events = [
+        Event(
+            id=new_id(),
+            type=kind,
+            source=source,
+            data={},
+            received=delivery.received,
+            delivery=delivery.id,
+            record_id=identity,
+            identity=identity,
+        )
+        for kind, identity in facts
+    ]
+    return Record(delivery, "accepted", events=events, window=60)
+
+
+def test_a_batch_is_in_every_index_and_counted_without_a_gap(redis: Redis) -> None:
+    """Thousands of events of several sources and types: each is found by all that it can be found by, and has a slip; duplicates leave no gap."""
+    facts = [(f"crm.Deals.v{number % 3}", str(number)) for number in range(2500)]
+    records = [
+        record(*facts[:2000]),
+        record(facts[0], facts[2000], facts[2000]),
+        record(*facts[2000:], source="b"),
+    ]
+    answers = accept(redis, records)
+    assert [len(answer.new) for answer in answers] == [2000, 1, 500]
+    assert [pair[1] for pair in answers[1].duplicates] == [answers[0].new[0], answers[1].new[0]]
+
+    new = {event for answer in answers for event in answer.new}
+    found = {each.decode() for each in redis.zrange(keys.events(), 0, -1)}
+    assert found == new == {each.decode() for each in redis.zrange(keys.unrouted(), 0, -1)}
+    assert [score for _, score in redis.zrange(keys.unrouted(), 0, -1, withscores=True)] == list(
+        range(1, len(new) + 1)
+    )
+    assert int(redis.get(keys.sequence())) == len(new)
+    by_type = sum(redis.zcard(keys.events_of_type(f"crm.Deals.v{number}")) for number in range(3))
+    by_source = redis.zcard(keys.events_of_source("crm")) + redis.zcard(keys.events_of_source("b"))
+    assert by_type == by_source == redis.zcard(keys.due()) == redis.llen(keys.rq_queue(QUEUE)) == len(new)
+    assert redis.smembers(keys.types()) == {b"crm.Deals.v0", b"crm.Deals.v1", b"crm.Deals.v2"}
+    assert redis.llen(keys.wake()) == 64
+    assert read.totals(redis)["accepted"] == len(new)
+    assert read.totals(redis)["deliveries"] == 3
+
+
+def test_a_batch_that_comes_again_changes_nothing(redis: Redis) -> None:
+    """Its answers are as before, and there is no second slip: the reply of Redis may be lost on its way."""
+    records = [record(("crm.Deals.updated", "1")), record(("crm.Deals.updated", "2"))]
+    first = accept(redis, records)
+    assert accept(redis, records) == first
+    assert redis.llen(keys.rq_queue(QUEUE)) == 2
+    assert int(redis.get(keys.sequence())) == 2
