@@ -67,7 +67,10 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> S
         redis.close()
 
     return Starlette(
-        routes=[Route("/in/{source}", door.receive, methods=METHODS), *routes(settings, redis, stopping)],
+        routes=[
+            Route("/in/{source}", door.receive, methods=METHODS),
+            *routes(settings, redis, stopping, keyring=keyring),
+        ],
         lifespan=lifespan,
     )
 

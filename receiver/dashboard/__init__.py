@@ -12,6 +12,8 @@ from receiver.dashboard.errors import HANDLERS
 from receiver.dashboard.guard import Guard
 from receiver.dashboard.house import House
 from receiver.dashboard.live import Live
+from receiver.intake.keyring import Keyring
+from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +45,7 @@ ACTIONS: list[BaseRoute] = [
     Route("/jobs", actions.run_jobs, methods=["POST"]),
     Route("/dead", actions.retry_dead, methods=["POST"]),
     Route("/events/{id}/route", actions.route_again, methods=["POST"]),
+    Route("/deliveries/{id}/run", actions.run_delivery, methods=["POST"]),
     Route("/connections/{name}/connect", connections.connect, methods=["POST"]),
 ]
 
@@ -52,12 +55,17 @@ def never() -> bool:
     return False
 
 
-def routes(settings: Settings, redis: Redis, stopping: Callable[[], bool] = never) -> list[BaseRoute]:
+def routes(
+    settings: Settings, redis: Redis, stopping: Callable[[], bool] = never, *, keyring: Keyring | None = None
+) -> list[BaseRoute]:
     """The dashboard, to be put behind every other route: what it does not know is a page that says so.
+
+    `keyring` is the door's, and made anew where it is left out.
 
     `stopping` is asked once a second by open streams, which end when it says so (`lambda: server.should_exit`): a server
     waits for its connections before it stops.
     """
-    here = House(settings, redis, Live(redis, stopping))
+    ring = keyring or Keyring(settings, Vault.open_or_make(settings))
+    here = House(settings, redis, Live(redis, stopping), ring)
     app = Starlette(routes=[*PAGES, *ACTIONS], exception_handlers=HANDLERS)
     return [Mount("/", app=Guard(app, here))]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from receiver.dashboard.access import Session
     from receiver.dashboard.live import Live
+    from receiver.intake.keyring import Keyring
     from receiver.settings import Settings
 
 FLASH = "zohook_said"
@@ -34,6 +35,16 @@ _SAID = {
     "open": ("bad", "It is still under way, so nothing was changed."),
     "gone": ("bad", "There is no such thing any more; nothing was changed."),
     "none": ("bad", "No job was run again: none of them is finished."),
+    "anyway": ("good", "It is accepted now, and its events run like any other."),
+    "twice": ("bad", "Its events have been accepted already; nothing was changed."),
+    "unlike": (
+        "bad",
+        "Its source reads it otherwise than when it came, so nothing was changed. Were its settings changed?",
+    ),
+    "no_source": (
+        "bad",
+        "Its source is not in zohook.toml any more, so nobody can read it; nothing was changed.",
+    ),
     "connected": ("good", "The connection is connected; whatever waited for it goes on."),
 }
 """What an action says on the next page. The words are here and never in the cookie, so that nobody can put words there."""
@@ -46,6 +57,7 @@ class House:
     settings: Settings
     redis: Redis
     live: Live
+    keyring: Keyring
     stopping: Callable[[], bool] = field(default=lambda: False)
 
 

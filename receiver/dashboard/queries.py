@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 HOUR = 60
 VERDICTS = ("rejected", "quarantined", "duplicate", "unverified")
+SHOWN_EVENTS = 1_000
+"""Events of one delivery that are looked for; more were only ever sent by tests."""
 SILENT = 90_000
 """Milliseconds without a heartbeat after which a worker counts as silent."""
 
@@ -215,6 +217,16 @@ def deliveries_page(
     start = _after(redis, keys.deliveries(verdict), cursor)
     found = read.deliveries(redis, verdict, start=start, count=count + 1)
     return found[:count], found[count - 1].id if len(found) > count else ""
+
+
+def told(redis: Redis, row: DeliveryRow) -> tuple[list[str], bool]:
+    """Those of a delivery's events that are in the ledger, and whether others are not, for they were the same as earlier ones."""
+    ids = row.meta["events"][:SHOWN_EVENTS]
+    pipe = redis.pipeline(transaction=False)
+    for each in ids:
+        pipe.exists(keys.event(each))
+    there = [each for each, found in zip(ids, pipe.execute(), strict=True) if found]
+    return there, bool(row.same) and len(there) < len(ids)
 
 
 def _after(redis: Redis, index: str, cursor: str) -> int:

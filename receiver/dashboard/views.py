@@ -137,7 +137,17 @@ def delivery(request: Request) -> Response:
     row = read.delivery(redis, request.path_params["id"])
     if row is None:
         raise HTTPException(404)
-    return page(request, "delivery.html", row=row, body=_body(row), live="/live/nav", nav=queries.nav(redis))
+    events, same = queries.told(redis, row)
+    return page(
+        request,
+        "delivery.html",
+        row=row,
+        events=events,
+        same=same,
+        body=_body(row),
+        live="/live/nav",
+        nav=queries.nav(redis),
+    )
 
 
 def handlers(request: Request) -> Response:

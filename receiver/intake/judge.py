@@ -46,7 +46,11 @@ def judge(delivery: Delivery, lock: Lock) -> Judged:
     """The record of a delivery that proved itself; raises DeliveryError where it did not. Times are held against that of receipt."""
     if delivery.method not in lock.source.methods:
         raise MethodNotAllowed(f"{lock.way.product} never uses {delivery.method}")
-    verified = lock.source.verify(delivery, lock.way, lock.keys)
+    return read(delivery, lock, lock.source.verify(delivery, lock.way, lock.keys))
+
+
+def read(delivery: Delivery, lock: Lock, verified: Verified) -> Judged:
+    """The record of a delivery that has proved itself, now or when it came."""
     try:
         parsed = lock.source.parse(delivery, lock.way, verified)
     except Malformed as error:

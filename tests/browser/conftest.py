@@ -45,7 +45,10 @@ def site(settings: MakeSettings, redis: Redis) -> Iterator[Site]:
     """The dashboard, served by a real server in a thread."""
     sock = socket.create_server(("127.0.0.1", 0))
     address = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    known = settings(TOML.replace("http://hooks.test", address), secrets={"acme": "a-client-secret"})
+    known = settings(
+        TOML.replace("http://hooks.test", address),
+        secrets={"acme": "a-client-secret", "books": "books-secret-0001"},
+    )
     app = Starlette(routes=routes(known, redis, lambda: server.should_exit))
     server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]})

@@ -9,7 +9,9 @@ from dashboard_hostile import hostile_ledger
 from dashboard_kit import HANDLER, PASSWORD
 from dashboard_scene import ordinary, scene
 
-from receiver.event import now_ms
+from receiver.event import Delivery, Event, new_id, now_ms
+from receiver.ledger import read
+from receiver.ledger.accept import Record, accept
 from receiver.ledger.runs import job_id
 
 if TYPE_CHECKING:
@@ -188,6 +190,29 @@ def test_everything_but_liveness_works_without_scripts(chrome: Chrome, site: Sit
         chrome.until("location.pathname === '/sign-in'")
     finally:
         chrome.call("Emulation.setScriptExecutionDisabled", value=False)
+
+
+def test_a_duplicate_is_run_anyway_at_a_click(chrome: Chrome, site: Site) -> None:
+    """From the list to the first event, and from the button to the event that it has become, which is on the page."""
+    took = [
+        Delivery.arrive("books", b'{"invoice": {"invoice_id": "77"}}', query=b"event=invoice.paid")
+        for _ in "12"
+    ]
+    for each in took:
+        event = Event(
+            id=new_id(), type="books.invoice.paid", source="books", data={}, received=now_ms(), delivery=each.id,
+            identity="sha256:1",
+        )  # fmt: skip
+        accept(site.seed.redis, [Record(each, "accepted", events=[event], window=60)])
+    chrome.go(f"{site.address}/deliveries?verdict=duplicate")
+    (row,) = read.deliveries(site.seed.redis, "duplicate")
+    assert chrome.ask(f"!!document.querySelector('td a[href=\"/events/{row.same[0]}\"]')")
+    chrome.ask("document.querySelector('td.act button').click()")
+    chrome.until(f"location.pathname === '/deliveries/{row.id}' && document.readyState === 'complete'")
+    own = row.meta["events"][0]
+    assert chrome.ask(f"!!document.querySelector('a[href=\"/events/{own}\"]')")
+    assert "accepted now" in chrome.ask("document.querySelector('main [role=status]').textContent")
+    assert read.event(site.seed.redis, own).event.type == "books.invoice.paid"
 
 
 def test_a_session_that_ends_is_said_on_the_open_page(chrome: Chrome, site: Site) -> None:

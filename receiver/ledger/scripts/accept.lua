@@ -105,7 +105,9 @@ end
 
 for _ = 1, deliveries do
   local id, source, verdict, meta, body, received, events = arg(), arg(), arg(), arg(), arg(), arg(), tonumber(arg())
-  if verdict ~= 'emitted' then count('deliveries') end
+  -- It may have been kept before, under a verdict that the events which are taken now put an end to.
+  local was = redis.call('HGET', K.delivery(id), 'verdict')
+  if verdict ~= 'emitted' and not was then count('deliveries') end
   if verdict ~= 'accepted' then count(verdict); count(verdict .. ':' .. source) end
   local duplicates = {}
   for _ = 1, events do
@@ -122,9 +124,13 @@ for _ = 1, deliveries do
   end
   if keeping then
     redis.call('HSET', K.delivery(id), 'meta', meta, 'body', body)
+    if #duplicates > 0 then redis.call('HSET', K.delivery(id), 'same', table.concat(duplicates, ' ')) end
+    if was and was ~= verdict then
+      redis.call('HDEL', K.delivery(id), 'verdict')
+      redis.call('ZREM', K.deliveries(was), id)
+    end
     if verdict ~= 'accepted' then
       redis.call('HSET', K.delivery(id), 'verdict', verdict)
-      if #duplicates > 0 then redis.call('HSET', K.delivery(id), 'same', table.concat(duplicates, ' ')) end
       keep(K.deliveries(verdict), kept, id)
     end
   end
