@@ -78,10 +78,6 @@ class DeliveryRow:
         """What is kept of the request, with *** in the place of its secrets."""
         return delivery_of(self.id, self.meta, self.body or b"")
 
-    def delivery(self) -> Delivery:
-        """What is kept of the request, with *** in the place of its secrets."""
-        return delivery_of(self.id, self.meta, self.body or b"")
-
 
 @dataclass(frozen=True, slots=True)
 class Page:
