@@ -101,6 +101,11 @@ def limits() -> str:
     return "zh:c"
 
 
+def batch(key: str, lane: str) -> str:
+    """Sorted set of the jobs that a batch of one key and lane may take along, by from when. Two days: losing it costs company only."""
+    return f"zh:b:{key}:{lane}"
+
+
 def rate(key: str) -> str:
     """String: the time of a rate's next free place, in milliseconds. Lives until it is past."""
     return f"zh:r:{key}"

@@ -23,7 +23,7 @@ from receiver.routing.router import Router
 from receiver.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
 
@@ -63,9 +63,17 @@ class Process:
         return Clients(self.redis, self.settings, Vault.open_or_make(self.settings))
 
     def zoho(
-        self, claim: Claim, connection: str, fence: Callable[[], None], calls: list[dict[str, Any]]
+        self,
+        claim: Claim,
+        connection: str,
+        fence: Callable[[], None],
+        calls: list[dict[str, Any]],
+        batch: Sequence[Claim] = (),
     ) -> Zoho:
-        """Zoho as one run sees it: its connection, its organisation, its fence, its record of calls and of writes."""
+        """Zoho as one run sees it: its connection, its organisation, its fence, its record of calls and of writes.
+
+        In a batch it is the lead's, and a write belongs to the one of them whose record it is.
+        """
         event = claim.event
         wanted = connection or event.connection or self.settings.connection_of(event.source)
         return self.clients.for_job(
@@ -74,7 +82,7 @@ class Process:
             product=event.product,
             fence=fence,
             calls=calls,
-            on_write=partial(echoes.remember, self.redis, claim),
+            on_write=partial(echoes.remember, self.redis, batch or [claim]),
         )
 
     def paused(self) -> frozenset[str]:
@@ -93,7 +101,7 @@ class Process:
         """Run a suspect in a process of its own, which it may kill without harm to others; its end is told to the sweep."""
         name = f"{self.name}-alone-{new_id()[-6:]}"
         command = [sys.executable, "-m", "receiver.worker", "--alone", kind, found_id, str(run), name]
-        handler = self.plugins.handlers.get(runs.split_job(found_id)[1]) if kind == "j" else None
+        handler = self.plugins.find(runs.split_job(found_id)[1]) if kind == "j" else None
         limit = (handler.options.timeout if handler else 60.0) + 15
         child = subprocess.Popen(command, start_new_session=True)
         try:

@@ -10,7 +10,7 @@ for index = 2, #ARGV, 3 do
   if own then redis.call('ZADD', K.due(), int(now + lease), ARGV[index]) end
   if own and found[4] then
     local policy = cjson.decode(found[4])
-    if policy.limit then redis.call('ZADD', K.limit(policy.limit), int(now + lease), id) end
+    if policy.limit then redis.call('ZADD', K.limit(policy.limit), 'XX', int(now + lease), id) end
   end
   answers[#answers + 1] = own and 1 or 0
 end
