@@ -34,15 +34,11 @@ _RESOURCE: dict[str, Callable[[str], str]] = {
 }
 
 
-def remember(
-    redis: Redis, claims: Sequence[Claim], product: str, module: str, record_id: str, values: Any
-) -> None:
-    """Note a write that is about to be made for a job: of a batch for the one about that record, else for its first."""
+def remember(redis: Redis, claim: Claim, product: str, module: str, record_id: str, values: Any) -> None:
+    """Note a write that is about to be made for a job."""
     if not record_id or product not in _RESOURCE or not isinstance(values, dict):
         return
-    record = f"{product}.{_RESOURCE[product](module)}:{record_id}"
-    claim = next((each for each in claims if each.event.record_key() == record), claims[0])
-    name = keys.write(record)
+    name = keys.write(f"{product}.{_RESOURCE[product](module)}:{record_id}")
     told = {"job": claim.id, "handler": claim.id.partition(":")[2], "values": values}
     pipe = redis.pipeline()
     pipe.rpush(name, orjson.dumps(told, default=str))
