@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import orjson
 
-from receiver.errors import BadFraming
+from receiver.errors import BadFraming, Skip
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,7 +42,7 @@ def moment(ms: int) -> datetime:
 
 
 class Effects(Protocol):
-    """What a run does for `event.emit`, `event.cancel` and `event.step`."""
+    """What a run does for `event.emit`, `event.cancel`, `event.step`, and in a batch for `event.fail` and `event.skip`."""
 
     def emit(
         self, event_type: str, data: Any, *, at: datetime | None, key: str, replace: bool, record_id: str
@@ -51,6 +51,8 @@ class Effects(Protocol):
     def cancel(self, key: str) -> bool: ...
 
     def step(self, name: str, act: Callable[[], Any], if_unknown: str) -> Any: ...
+
+    def fail(self, error: Exception) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +169,26 @@ class Event:
         """
         return self._effects().step(name, lambda: function(*args, **named), if_unknown)
 
+    def fail(self, error: Exception) -> None:
+        """Say that one event of a batch has failed, as if a handler of it alone had raised that error; the others have not.
+
+        `RetryLater` and every error of Zoho's mean what they mean when they are raised.
+        """
+        if not isinstance(error, Exception):
+            raise TypeError(
+                f'event.fail takes an error, for example ValueError("no such customer"), not {error!r}'
+            )
+        self._effects().fail(error)
+
+    def skip(self, reason: str) -> None:
+        """Say that there is nothing to do for one event of a batch, and why."""
+        self._effects().fail(Skip(reason))
+
     def _effects(self) -> Effects:
         if self.effects is None:
-            raise RuntimeError("an event can emit, cancel and step only while a handler runs on it")
+            raise RuntimeError(
+                "an event can emit, cancel, step, fail and skip only while a handler runs on it"
+            )
         return self.effects
 
     @property

@@ -101,6 +101,11 @@ def limits() -> str:
     return "zh:c"
 
 
+def batch(key: str, lane: str) -> str:
+    """Sorted set of the jobs that a batch of one key and lane may take along, by from when. Two days: losing it costs company only."""
+    return f"zh:b:{key}:{lane}"
+
+
 def rate(key: str) -> str:
     """String: the time of a rate's next free place, in milliseconds. Lives until it is past."""
     return f"zh:r:{key}"
@@ -144,16 +149,6 @@ def mark(dedupe: str) -> str:
 def sequence() -> str:
     """Counter: the ledger's sequence, one per event. Kept: a gap in it after a failover is a loss."""
     return "zh:seq"
-
-
-def epoch() -> str:
-    """String: the random name of this ledger, made once. Kept: gone or another where Redis was emptied or exchanged."""
-    return "zh:epoch"
-
-
-def breaks() -> str:
-    """Hash of the times when the ledger was found emptied, exchanged or behind what it had said, JSON. At most 1,000; kept."""
-    return "zh:breaks"
 
 
 def job(job_id: str) -> str:
@@ -324,21 +319,6 @@ def rq_queue(name: str) -> str:
 def rq_wip(name: str) -> str:
     """RQ's registry of the slips that a worker has started of one queue."""
     return f"{RQ}:wip:{name}"
-
-
-def rq_ended(registry: str, name: str) -> str:
-    """RQ's registry of the jobs of one queue that are `finished`, `failed` or `canceled`."""
-    return f"{RQ}:{registry}:{name}"
-
-
-def rq_workers() -> str:
-    """RQ's set of workers."""
-    return f"{RQ}:workers"
-
-
-def rq_workers_of(name: str) -> str:
-    """RQ's set of the workers of one queue."""
-    return f"{RQ}:workers:{name}"
 
 
 def rq_execution(rq_id: str, execution: str) -> str:

@@ -210,7 +210,7 @@ class Settings(BaseSettings):
             if source.connection and source.connection not in self.connections:
                 raise SettingsError(
                     f"{file}: sources.{name}.connection: there is no connection {source.connection!r}"
-                    + _did_you_mean(source.connection, self.connections)
+                    + did_you_mean(source.connection, self.connections)
                 )
         for name, channel in self.channels.items():
             if channel.source not in self.sources:
@@ -260,7 +260,8 @@ def _secrets_of(environ: os._Environ[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _did_you_mean(word: str, known: Any) -> str:
+def did_you_mean(word: str, known: Any) -> str:
+    """A hint with the known word that is closest, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
@@ -271,7 +272,7 @@ def _explain(file: Path, error: ValidationError) -> str:
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             known = _known_keys(problem["loc"])
-            lines.append(f"{key}: there is no such setting{_did_you_mean(str(problem['loc'][-1]), known)}")
+            lines.append(f"{key}: there is no such setting{did_you_mean(str(problem['loc'][-1]), known)}")
             continue
         where = "the environment (ZOHOOK_...)" if _of_environment(problem["loc"]) else file
         lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')} (in {where})")

@@ -18,12 +18,12 @@ import sys
 from dataclasses import dataclass, field, replace
 from inspect import signature
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from receiver.event import Event
     from receiver.ledger.embedded import Embedded
@@ -85,6 +85,7 @@ class Outcome:
         return [f"{call['method']} {call['path']}" for call in self.calls if call["write"]]
 
 
+@overload
 def run_handler(
     handler: Callable[..., Any],
     event: Event,
@@ -93,38 +94,108 @@ def run_handler(
     tries: int = 0,
     raises: bool = False,
     **resources: Any,
-) -> Outcome:
+) -> Outcome: ...
+
+
+@overload
+def run_handler(
+    handler: Callable[..., Any],
+    event: Sequence[Event],
+    zoho: Zoho | None = None,
+    *,
+    tries: int = 0,
+    raises: bool = False,
+    **resources: Any,
+) -> list[Outcome]: ...
+
+
+def run_handler(
+    handler: Callable[..., Any],
+    event: Event | Sequence[Event],
+    zoho: Zoho | None = None,
+    *,
+    tries: int = 0,
+    raises: bool = False,
+    **resources: Any,
+) -> Outcome | list[Outcome]:
     """Run a handler on an event as a worker would, with its filters, its record and its policy, and tell what became of it.
 
     What the handler raises is in the outcome; with `raises=True` an error of it comes through, with its traceback. Resources that
     the handler asks for are made by the `@resource` functions beside it, unless they are given by name. `tries` is how often it
     failed before. What `event.step` and `emit` did is remembered for the event while the test lasts. The time limit is not kept:
-    that is the business of the test. Raises TypeError or HandlerError for a handler or a test that is wrong in itself.
+    that is the business of the test. A handler with `batch=` takes one event or a list, which is one call, and tells an outcome for
+    each. Raises TypeError or HandlerError for a handler or a test that is wrong in itself.
     """
+    from receiver.event import Event  # noqa: PLC0415 - see the module's docstring
+
+    found = _plugged(handler, resources)
+    declared = next(iter(found.handlers.values()))
+    events = [event] if isinstance(event, Event) else list(event)
+    _check(declared, events, zoho, many=not isinstance(event, Event))
+    outcomes = [_filtered(declared, each, raises=raises) for each in events]
+    wanted = [each for each, told in zip(events, outcomes, strict=True) if told is None]
+    ran = iter(_run(found, declared, wanted, zoho, resources.get("settings"), tries, raises=raises))
+    told = [each or next(ran) for each in outcomes]
+    return told[0] if isinstance(event, Event) else told
+
+
+def _check(declared: Handler, events: Sequence[Event], zoho: Zoho | None, *, many: bool) -> None:
+    """Raises TypeError for a test that does not fit its handler."""
+    options = declared.options
+    if many and not options.batch:
+        raise TypeError(f"{declared.id} takes one event; a list is for handlers with batch=")
+    if options.batch and len(events) > options.batch:
+        raise TypeError(f"{declared.id} takes {options.batch} events at most, and the list has {len(events)}")
+    if zoho is None and (
+        declared.takes_zoho or (options.record and any(each.record is None for each in events))
+    ):
+        raise TypeError(f"{declared.id} calls Zoho: give run_handler the fixture zoho")
+
+
+def _filtered(declared: Handler, event: Event, *, raises: bool) -> Outcome | None:
+    """The outcome of an event that does not come to the handler, or whose filter raises; None for one that comes."""
     from receiver.event import now_ms  # noqa: PLC0415 - see the module's docstring
     from receiver.routing import policy  # noqa: PLC0415
     from receiver.routing.router import Router, wants  # noqa: PLC0415
 
-    found = _plugged(handler, resources)
-    declared = next(iter(found.handlers.values()))
-    if zoho is None and (declared.takes_zoho or (declared.options.record and event.record is None)):
-        raise TypeError(f"{declared.id} calls Zoho: give run_handler the fixture zoho")
     if not Router([declared]).of_type(event.type):
         return Outcome("filtered", f"no type of {declared.id} fits {event.type}")
     try:
-        if not wants(declared, event, now_ms()):
-            return Outcome("filtered", f"a filter of {declared.id} does not let it pass")
+        if wants(declared, event, now_ms()):
+            return None
     except Exception as broken:
         if raises:
             raise
         return Outcome("dead", f"a filter of the handler raised {policy.name(broken)}", error=broken)
+    return Outcome("filtered", f"a filter of {declared.id} does not let it pass")
+
+
+def _run(
+    found: Plugins,
+    declared: Handler,
+    events: Sequence[Event],
+    zoho: Zoho | None,
+    settings: Settings | None,
+    tries: int,
+    *,
+    raises: bool,
+) -> list[Outcome]:
+    """One call for these events, and what became of each."""
+    from receiver.event import now_ms  # noqa: PLC0415 - see the module's docstring
+
+    if not events:
+        return []
     before = len(zoho.calls) if zoho else 0
-    error, tried = _try(found, declared, replace(event), zoho, resources.get("settings"), tries)
-    if raises and error is not None and not _on_purpose(error):
-        raise error
-    wait = max(0.0, (tried.at - now_ms()) / 1000) if tried.at else 0.0
+    tried = _try(found, declared, events, zoho, settings, tries)
+    for error, _ in tried:
+        if raises and error is not None and not _on_purpose(error):
+            raise error
     calls = tuple(zoho.calls[before:]) if zoho else ()
-    return Outcome(tried.state, tried.reason, wait, tried.tries, error, calls)
+    waits = [max(0.0, (decision.at - now_ms()) / 1000) if decision.at else 0.0 for _, decision in tried]
+    return [
+        Outcome(decision.state, decision.reason, wait, decision.tries, error, calls)
+        for (error, decision), wait in zip(tried, waits, strict=True)
+    ]
 
 
 def _on_purpose(error: Exception) -> bool:
@@ -162,30 +233,41 @@ def _maker(value: Any, module: str) -> Callable[[], Any]:
 
 
 def _try(
-    found: Plugins, handler: Handler, event: Event, zoho: Zoho | None, settings: Settings | None, tries: int
-) -> tuple[Exception | None, Decision]:
-    """The worker's own attempt, with what a process would lend it; (what was raised, what policy makes of it)."""
-    from receiver.errors import Skip  # noqa: PLC0415 - see the module's docstring
-    from receiver.event import now_ms  # noqa: PLC0415
-    from receiver.routing import attempt, policy  # noqa: PLC0415
-    from receiver.routing.router import mismatch  # noqa: PLC0415
+    found: Plugins,
+    handler: Handler,
+    events: Sequence[Event],
+    zoho: Zoho | None,
+    settings: Settings | None,
+    tries: int,
+) -> list[tuple[Exception | None, Decision]]:
+    """The worker's own attempt, with what a process would lend it; for each event (what was raised, what policy makes of it)."""
+    from receiver.event import now_ms  # noqa: PLC0415 - see the module's docstring
+    from receiver.routing import policy  # noqa: PLC0415
+    from receiver.routing.attempt import Attempt  # noqa: PLC0415
+    from receiver.routing.batch import Batch  # noqa: PLC0415
 
-    made, options, given = now_ms(), handler.options, event.record is not None
+    made, options = now_ms(), handler.options
     lent = _lent(found, handler, zoho, settings)
-    if given:  # it is not read, and has to suit all the same
-        handler = replace(handler, options=replace(options, record=False, where={}))
-    tried = attempt.Attempt(cast("Process", lent), _claim(handler, event, tries, made), handler)
+    first, *others = [_claim(handler, replace(event), tries, made) for event in events]
+    process = cast("Process", lent)
+    attempt = (
+        Batch(process, first, handler, others=others) if options.batch else Attempt(process, first, handler)
+    )
     error: Exception | None = None
     try:
-        if given and (reason := mismatch(event.record, options.where)):
-            raise Skip(f"where: {reason}")  # noqa: TRY301 - the worker's own word for it
-        tried.call()
+        attempt.call()
     except Exception as raised:  # noqa: BLE001 - whatever a handler raises is its outcome
         error = raised
     finally:
         lent.resources.close()
         lent.redis.close()
-    return error, policy.decide(error, tries=tries, options=options, now=now_ms(), made=made, chance=0.5)
+    errors = [error]
+    if isinstance(attempt, Batch):
+        errors = [cast("Exception | None", attempt.outcome(one, error)) for one in (attempt, *attempt.others)]
+    return [
+        (each, policy.decide(each, tries=tries, options=options, now=now_ms(), made=made, chance=0.5))
+        for each in errors
+    ]
 
 
 def _lent(found: Plugins, handler: Handler, zoho: Zoho | None, settings: Settings | None) -> SimpleNamespace:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli import operate
+from receiver.errors import SettingsError
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -163,19 +164,51 @@ def connect(
 
 
 @app.command()
-def spool(
-    *,
-    folder: Folder = None,
-    show: Annotated[int | None, typer.Option(help="Print one quarantined delivery as JSON.")] = None,
-    release: Annotated[
-        list[str] | None,
-        typer.Option(help="Try a quarantined delivery again: its number, or all; may be given again."),
+def send(
+    what: Annotated[
+        str | None,
+        typer.Argument(metavar="SOURCE/CASE", help="A source and a case; with --file a source alone."),
     ] = None,
+    *,
+    listing: Annotated[bool, typer.Option("--list", help="Name what can be sent.")] = False,
+    file: Annotated[Path | None, typer.Option(help="Send this file instead of a case, as it is.")] = None,
+    event: Annotated[str, typer.Option(help="Which of the source's events the URL names.")] = "",
+    changes: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="PATH=VALUE", help="Change the body before it is signed: invoice.total=99.5"
+        ),
+    ] = None,
+    headers: Annotated[
+        list[str] | None, typer.Option("--header", metavar="NAME: VALUE", help="Add a header.")
+    ] = None,
+    to: Annotated[str, typer.Option(help="Where the receiver is.", show_default="[web] of zohook.toml")] = "",
+    as_captured: Annotated[
+        bool,
+        typer.Option(
+            "--as-captured", help="Keep the ids and times of the sample: sent twice it is a duplicate."
+        ),
+    ] = False,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Send it without proof.")] = False,
+    folder: Folder = None,
 ) -> None:
-    """Say what waits on this host's disk for Redis, and what the ledger refused of it."""
-    from receiver.cli.spool import run
+    """Send a captured delivery to the running receiver, with new ids and times, signed as its product signs it.
 
-    raise typer.Exit(run(_settings(folder), show=show, release=tuple(release or ())))
+    Says what it was answered, which events it became, and what the handlers made of them.
+    """
+    from receiver.cli import send as sending
+
+    settings = _settings(folder)
+    if listing:
+        raise typer.Exit(sending.listing(settings))
+    if what is None:
+        raise SettingsError(
+            "say what to send: zohook send SOURCE/CASE; `zohook send --list` names all there is"
+        )
+    wish = sending.Wish(
+        what, file, event, tuple(changes or ()), tuple(headers or ()), to, as_captured, unsigned
+    )
+    raise typer.Exit(sending.run(settings, wish))
 
 
 @app.command()

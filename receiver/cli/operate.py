@@ -218,5 +218,5 @@ def _show_writes(mode: Mode, job: str, redis: Redis) -> None:
     from receiver.routing.dead_letters import writes
 
     for row in read.jobs(redis, [job], attempts=True):
-        for each in writes(row):
+        for each in writes(redis, row):
             typer.echo(f"    repeats {each}")

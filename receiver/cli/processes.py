@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import uvicorn
+    from redis import Redis
     from starlette.types import ASGIApp
 
 BACKLOG = 2048
@@ -33,6 +34,33 @@ def with_redis(settings: Settings) -> Iterator[Settings]:
             yield Settings.load(settings.folder)
         finally:
             os.environ.pop("ZOHOOK_REDIS__URL", None)
+
+
+@contextmanager
+def ledger_if_any(settings: Settings) -> Iterator[Redis | None]:
+    """A client of the project's Redis where one answers now, else None; nothing is started and nobody waits long."""
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    from receiver.ledger.embedded import Embedded
+
+    url = settings.redis.url or Embedded(settings.folder).find()
+    if not url:
+        yield None
+        return
+    with Redis.from_url(url, socket_timeout=5, socket_connect_timeout=1) as client:
+        try:
+            answers = bool(client.ping())
+        except (RedisError, OSError):
+            answers = False
+        yield client if answers else None
+
+
+def local_address(host: str, port: int) -> str:
+    """The URL of a web process, as this machine reaches it; `host` is what it listens on."""
+    any_of_ours = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}  # noqa: S104
+    shown = any_of_ours.get(host, host)
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
 def listen(host: str, port: int, *, or_any: bool = False) -> socket.socket:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from receiver.cli import starter
-from receiver.cli.processes import listen
+from receiver.cli.processes import listen, local_address
 from receiver.cli.supervise import Stopped, Tree
 from receiver.errors import SettingsError
 from receiver.ledger.embedded import Embedded
@@ -41,9 +41,7 @@ def environment(folder: Path, redis_url: str, **more: str) -> dict[str, str]:
 
 def address(bound: socket, host: str) -> str:
     """The URL of a listening socket, as a browser on this machine opens it."""
-    port = bound.getsockname()[1]
-    shown = "127.0.0.1" if host in {"0.0.0.0", ""} else f"[{host}]" if ":" in host else host  # noqa: S104
-    return f"http://{shown}:{port}"
+    return local_address(host, bound.getsockname()[1])
 
 
 def answers(url: str) -> bool:

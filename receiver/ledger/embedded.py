@@ -156,6 +156,14 @@ class Embedded:
             os.close(lock)
         return self
 
+    def find(self) -> str:
+        """The URL of the server of this folder that runs already, or "": nothing is started for somebody who only looks."""
+        with contextlib.suppress(redis.BusyLoadingError):
+            url = self._read("url")
+            if url and self._reach(url):
+                return url
+        return ""
+
     def client(self, **options: Any) -> redis.Redis:
         """A client of it; the caller closes it."""
         return redis.Redis.from_url(self.url, **options)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COUNTED = (
     "deliveries", "accepted", "duplicates", "rejected", "quarantined", "unverified", "routed", "unmatched", "done", "skipped",
-    "dead", "held", "retried", "lost", "replayed", "zoho_calls", "token_refreshes", "token_calls", "missing",
+    "dead", "held", "retried", "lost", "replayed", "zoho_calls", "token_refreshes", "token_calls",
 )  # fmt: skip
 OPEN = ("due", "running", "held")
 STATES = ("due", "running", "held", "skipped", "dead")
@@ -139,7 +139,7 @@ def queues(redis: Redis) -> dict[str, int]:
 
 def workers(redis: Redis) -> list[dict[str, str]]:
     """The living RQ workers, as they describe themselves."""
-    names = sorted(key.decode() for key in cast("set[bytes]", redis.smembers(keys.rq_workers())))
+    names = sorted(key.decode() for key in cast("set[bytes]", redis.smembers("rq:workers")))
     pipe = redis.pipeline(transaction=False)
     for name in names:
         pipe.hgetall(name)
@@ -162,6 +162,12 @@ def catalogue(redis: Redis) -> list[dict[str, Any]]:
         for handler in orjson.loads(text) if text else ():
             known.setdefault(handler["id"], handler)
     return [known[name] for name in sorted(known)]
+
+
+def handler_names(redis: Redis, handler: str) -> list[str]:
+    """The ids under which a handler's jobs are kept: its own, and those that it had before it was renamed."""
+    former = (row["options"].get("was", ()) for row in catalogue(redis) if row["id"] == handler)
+    return [handler, *next(former, ())]
 
 
 def _job_row(found_id: str, found: dict[bytes, bytes], attempts: Sequence[bytes] = ()) -> JobRow:
@@ -242,12 +248,17 @@ def events(redis: Redis, ids: Sequence[str], *, with_jobs: bool = True, data: bo
     return rows
 
 
+def handlers_of(redis: Redis, event_id: str) -> set[str]:
+    """The handlers that have a job of an event."""
+    return {name.decode() for name in cast("set[bytes]", redis.smembers(keys.jobs_of(event_id)))}
+
+
 def event(redis: Redis, event_id: str) -> EventRow | None:
     """One event with its jobs and their attempts."""
     rows = events(redis, [event_id], with_jobs=False)
     if not rows:
         return None
-    names = sorted(name.decode() for name in cast("set[bytes]", redis.smembers(keys.jobs_of(event_id))))
+    names = sorted(handlers_of(redis, event_id))
     found = jobs(redis, [job_id(event_id, name) for name in names], attempts=True)
     return replace(rows[0], jobs=tuple(found))
 

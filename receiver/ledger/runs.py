@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Kind = Literal["e", "j"]
 State = Literal["due", "running", "done", "skipped", "held", "dead"]
 FINISHED = frozenset({"done", "skipped", "dead"})
+GATHERED = 4 * 1024 * 1024
+"""Bytes of data, as they are kept, that one batch brings into a worker."""
 
 
 def job_id(event: str, handler: str) -> str:
@@ -100,6 +102,29 @@ def claim(
 ) -> Claim | str:
     """`claim_many` of one."""
     return claim_many(redis, [(kind, found_id, run)], worker, lease, alone=alone)[0]
+
+
+def gather(redis: Redis, lead: Claim, lease: float, most: int) -> list[Claim]:
+    """Claims of up to `most` jobs that wait in the batch of `lead`, oldest first: of 4 MiB of data at most. `lease` in seconds."""
+    answers = iter(call(redis, "gather", lead.id, lead.worker, int(lease * 1000), most, GATHERED))
+    return [
+        Claim(
+            kind="j",
+            id=job.decode(),
+            run=int(next(answers)),
+            worker=lead.worker,
+            tries=int(next(answers)),
+            deaths=int(next(answers)),
+            suspect=False,
+            generation=int(next(answers)),
+            lane=next(answers).decode(),
+            made=int(next(answers)),
+            event=Event.unpack(
+                split_job(job.decode())[0], next(answers), unpack(next(answers)), int(next(answers))
+            ),
+        )
+        for job in answers
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,9 +214,9 @@ def renew(redis: Redis, lease: float, held: Sequence[tuple[str, int, str]]) -> l
     return [found == 1 for found in call(redis, "renew", *args)]
 
 
-def lapse(redis: Redis, kind: Kind, found_id: str, run: int, process: str, how: str) -> bool:
-    """End at once the lease of a run whose process is known to be dead, and how; False where it had ended already."""
-    return bool(call(redis, "lapse", kind, found_id, run, process, how))
+def lapse(redis: Redis, kind: Kind, found_id: str, run: int, process: str) -> bool:
+    """End at once the lease of a run whose process is known to be dead; False where it had ended already."""
+    return bool(call(redis, "lapse", kind, found_id, run, process))
 
 
 def sweep(redis: Redis, *, limit: int = 500, again: float, deaths: int) -> tuple[int, int, int]:

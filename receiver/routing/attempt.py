@@ -13,6 +13,7 @@ from structlog.contextvars import bound_contextvars
 from receiver import logs
 from receiver.errors import Fenced, HandlerError, NotFound, RetryLater, Skip
 from receiver.event import now_ms
+from receiver.ledger import runs
 from receiver.ledger.runs import Ending
 from receiver.routing import policy
 from receiver.routing.effects import RunEffects
@@ -36,7 +37,12 @@ class Attempt:
     """One run of one job: the handler's surroundings, its ending, and its record."""
 
     def __init__(
-        self, process: Process, claim: Claim, handler: Handler, ended: Callable[[], None] = lambda: None
+        self,
+        process: Process,
+        claim: Claim,
+        handler: Handler,
+        ended: Callable[[], None] = lambda: None,
+        time_limit: float | None = None,
     ) -> None:
         self.process = process
         self.finished = ended
@@ -45,7 +51,11 @@ class Attempt:
         self.started = now_ms()
         self.ended = threading.Lock()
         self.calls: list[dict[str, Any]] = []
-        self.held = Held(claim, time.monotonic() + handler.options.timeout, self.time_out)
+        limit = handler.options.timeout if time_limit is None else time_limit
+        self.held = Held(claim, time.monotonic() + limit, self.time_out)
+        self.effects = RunEffects(process, self.held, in_batch=bool(handler.options.batch))
+        self.company: dict[str, Any] = {}
+        """The batch that the run is part of, as its record tells it."""
 
     def go(self) -> str:
         """Run the handler and end the run; the state that the job came to."""
@@ -70,21 +80,31 @@ class Attempt:
 
     def call(self) -> None:
         """Call the handler with what it asks for."""
+        options = self.handler.options
+        given: dict[str, Any] = {"event": self.claim.event}
+        if options.record or self.handler.takes_zoho:
+            given["zoho"] = self.process.zoho(self.claim, options.connection, self.held.fence, self.calls)
+        self.prepare(given.get("zoho"))
+        self.hand(given)
+
+    def prepare(self, zoho: Zoho | None) -> None:
+        """Make the event what its handler gets. Raises Skip where the record as it is now is not wanted."""
         event, options = self.claim.event, self.handler.options
         event.tries = self.claim.tries
-        event.idempotency_key = event.job_key(self.handler.id, self.claim.generation)
-        event.effects = RunEffects(self.process, self.held)
+        event.idempotency_key = event.job_key(runs.split_job(self.claim.id)[1], self.claim.generation)
+        event.effects = self.effects
         if options.model is not None:
             event.data = options.model.model_validate(event.data)
-        given: dict[str, Any] = {"event": event}
-        if options.record or self.handler.takes_zoho:
-            zoho = self.process.zoho(self.claim, options.connection, self.held.fence, self.calls)
         if options.record:
-            event.record = self.read_record(event, zoho)
+            if event.record is None and zoho is not None:
+                event.record = self.read_record(event, zoho)
             if reason := mismatch(event.record, options.where):
                 raise Skip(f"where: {reason}")
-        if self.handler.takes_zoho:
-            given["zoho"] = zoho
+
+    def hand(self, given: dict[str, Any]) -> None:
+        """Call the handler with that, and with the resources that it names."""
+        if not self.handler.takes_zoho:
+            given.pop("zoho", None)
         for need in self.handler.needs:
             given[need] = self.process.resources.get(need)
         self.handler.function(**given)
@@ -163,6 +183,8 @@ class Attempt:
             kept["error"] = policy.shown(error)
         if self.calls:
             kept["calls"] = self.calls[-CALLS:]
+        if self.company:
+            kept["batch"] = self.company
         return kept
 
     def say(self, decision: policy.Decision, error: BaseException | None, ended: int, *, own: bool) -> None:

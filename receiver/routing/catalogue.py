@@ -55,9 +55,11 @@ class Catalogue:
         return True
 
     def elsewhere(self, handler: str) -> bool:
-        """Whether another living catalogue has the handler."""
+        """Whether a living catalogue has the handler, under that id or since it was renamed."""
         for each in cast("list[bytes]", self._redis.zrange(keys.catalogues(), 0, -1)):
             text = cast("bytes | None", self._redis.get(keys.catalogue(each.decode())))
-            if text and any(row["id"] == handler for row in orjson.loads(text)):
+            if text and any(
+                handler in (row["id"], *row["options"].get("was", ())) for row in orjson.loads(text)
+            ):
                 return True
         return False

@@ -18,7 +18,7 @@ from receiver.ledger import read, runs
 from receiver.routing.router import Pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from redis import Redis
 
@@ -50,26 +50,31 @@ def select(redis: Redis, wanted: Filter, most: int = 100_000) -> Iterator[JobRow
         raise ValueError(
             f"state is dead or skipped, not {wanted.state!r}: what is open runs by itself, and done ones go by event"
         )
-    index = (
-        keys.jobs_of_handler(wanted.handler, wanted.state)
-        if wanted.handler
-        else keys.jobs_in_state(wanted.state)
-    )
-    high = str(wanted.until) if wanted.until else "+inf"
     seen = 0
     # The ids are read before any is replayed: a replayed job leaves the index, and pages by rank would skip its neighbour.
-    ids = [
-        each.decode()
-        for each in cast(
-            "list[bytes]", redis.zrevrangebyscore(index, high, wanted.since or "-inf", start=0, num=most)
-        )
-    ]
+    ids = _ids(redis, wanted, most)
     pattern = Pattern(wanted.type) if wanted.type else None
     while seen < len(ids):
         for row in read.jobs(redis, ids[seen : seen + PAGE], attempts=True):
             if _fits(redis, row, wanted, pattern):
                 yield row
         seen += PAGE
+
+
+def _ids(redis: Redis, wanted: Filter, most: int) -> list[str]:
+    """The ids of the jobs in that state and time, newest first: of a handler under each id that it has or had."""
+    indexes = [keys.jobs_in_state(wanted.state)]
+    if wanted.handler:
+        names = read.handler_names(redis, wanted.handler)
+        indexes = [keys.jobs_of_handler(name, wanted.state) for name in names]
+    low, high = wanted.since or "-inf", wanted.until or "+inf"
+    found: list[tuple[bytes, float]] = []
+    for index in indexes:
+        page = redis.zrevrangebyscore(index, high, low, start=0, num=most, withscores=True)
+        found += cast("list[tuple[bytes, float]]", page)
+    if len(indexes) > 1:
+        found.sort(key=lambda pair: -pair[1])
+    return [job.decode() for job, _ in found[:most]]
 
 
 def _fits(redis: Redis, row: JobRow, wanted: Filter, pattern: Pattern | None) -> bool:
@@ -95,14 +100,34 @@ def _said(row: JobRow) -> str:
     return f"{row.reason} {last.get('type', '')} {last.get('message', '')} {last.get('code', '')}"
 
 
-def writes(row: JobRow) -> list[str]:
-    """The writes to Zoho that earlier attempts of a job made, which a rerun will repeat: "POST /crm/v8/Leads" and the like."""
+def writes(redis: Redis, row: JobRow) -> list[str]:
+    """The writes to Zoho that earlier attempts of a job made, which a rerun will repeat: "POST /crm/v8/Leads" and the like.
+
+    What a batch wrote it wrote for each of its events, and is kept with the job that led it.
+    """
     made: dict[str, None] = {}
     for attempt in row.attempts:
-        for call in attempt.get("calls", ()):
+        company = attempt.get("batch") or {}
+        told = f" (in a batch of {company['jobs']})" if company else ""
+        for call in _calls(redis, row, attempt, company):
             if call.get("write") and 200 <= int(call.get("status") or 0) < 300:
-                made[f"{call.get('method', '')} {call.get('path', '')}"] = None
+                made[f"{call.get('method', '')} {call.get('path', '')}{told}"] = None
     return list(made)
+
+
+def _calls(
+    redis: Redis, row: JobRow, attempt: dict[str, Any], company: dict[str, Any]
+) -> Sequence[dict[str, Any]]:
+    if company.get("lead", row.id) == row.id:
+        return cast("Sequence[dict[str, Any]]", attempt.get("calls", ()))
+    leads = read.jobs(redis, [company["lead"]], attempts=True)
+    return [
+        call
+        for lead in leads
+        for each in lead.attempts
+        if each.get("run") == company["run"]
+        for call in each.get("calls", ())
+    ]
 
 
 class Replay:

@@ -34,11 +34,15 @@ _RESOURCE: dict[str, Callable[[str], str]] = {
 }
 
 
-def remember(redis: Redis, claim: Claim, product: str, module: str, record_id: str, values: Any) -> None:
-    """Note a write that is about to be made for a job."""
+def remember(
+    redis: Redis, claims: Sequence[Claim], product: str, module: str, record_id: str, values: Any
+) -> None:
+    """Note a write that is about to be made for a job: of a batch for the one about that record, else for its first."""
     if not record_id or product not in _RESOURCE or not isinstance(values, dict):
         return
-    name = keys.write(f"{product}.{_RESOURCE[product](module)}:{record_id}")
+    record = f"{product}.{_RESOURCE[product](module)}:{record_id}"
+    claim = next((each for each in claims if each.event.record_key() == record), claims[0])
+    name = keys.write(record)
     told = {"job": claim.id, "handler": claim.id.partition(":")[2], "values": values}
     pipe = redis.pipeline()
     pipe.rpush(name, orjson.dumps(told, default=str))

@@ -25,13 +25,16 @@ DEEPEST = 5
 
 
 class RunEffects:
-    """`event.emit`, `event.cancel` and `event.step` of one run. Nothing is done for a run that is fenced."""
+    """`event.emit`, `event.cancel`, `event.step` and `event.fail` of one run. Nothing is done for a run that is fenced."""
 
-    def __init__(self, process: Process, held: Held) -> None:
+    def __init__(self, process: Process, held: Held, *, in_batch: bool = False) -> None:
         self._process = process
         self._redis = process.redis
         self._held = held
+        self._in_batch = in_batch
         self._emitted = 0
+        self.failed: Exception | None = None
+        """What the handler says that became of this event of a batch; None where it is as with the whole batch."""
 
     def emit(
         self, event_type: str, data: Any, *, at: datetime | None, key: str, replace: bool, record_id: str
@@ -63,18 +66,21 @@ class RunEffects:
         due = int(at.timestamp() * 1000) if at else 0
         delivery = Delivery.arrive(claim.event.source, method="EMIT")
         record = Record(delivery, "emitted", events=[made], window=WINDOW, due=due, key=key, replace=replace)
-        answer = accept(
-            self._redis,
-            [record],
-            again=self._process.settings.worker.again,
-            witness=self._process.witness,
-        )[0]
+        answer = accept(self._redis, [record], again=self._process.settings.worker.again)[0]
         return answer.new[0] if answer.new else answer.duplicates[0][1]
 
     def cancel(self, key: str) -> bool:
         """Cancel what waits under a key."""
         self._held.fence()
         return runs.cancel(self._redis, key)
+
+    def fail(self, error: Exception) -> None:
+        """Note what became of one event of a batch."""
+        if not self._in_batch:
+            raise HandlerError(
+                "event.fail and event.skip are for handlers with batch=; raise the error, or Skip(why), instead"
+            )
+        self.failed = error
 
     def step(self, name: str, act: Callable[[], Any], if_unknown: str) -> Any:
         """Do it unless it was done for this job; what it returned, then or now."""

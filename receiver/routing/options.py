@@ -44,11 +44,14 @@ class Options:
     latest: Key = None
     debounce: float | None = None
     debounce_for: float | None = None
+    batch: int | None = None
+    batch_for: float | None = None
     concurrency: int | None = None
     concurrency_per_key: int | None = None
     rate: str = ""
     rate_per_key: str = ""
     isolated: bool = False
+    was: tuple[str, ...] = ()
 
 
 def _names(name: str, value: Any) -> frozenset[str]:
@@ -56,6 +59,20 @@ def _names(name: str, value: Any) -> frozenset[str]:
     if not all(isinstance(each, str) for each in found):
         raise HandlerError(f"{name}= takes a name or several, not {value!r}")
     return frozenset(found)
+
+
+def _former(value: Any) -> tuple[str, ...]:
+    found = (value,) if isinstance(value, str) else tuple(value)
+    for each in found:
+        if (
+            not isinstance(each, str)
+            or not all(part.isidentifier() for part in each.split("."))
+            or "." not in each
+        ):
+            raise HandlerError(
+                f'was= takes the ids that the handler had, "module.function", oldest first, not {each!r}'
+            )
+    return found
 
 
 def read(given: Mapping[str, Any]) -> Options:
@@ -70,12 +87,14 @@ def read(given: Mapping[str, Any]) -> Options:
     for name in ("changed", "origins", "source"):
         if name in found:
             found[name] = _names(name, found[name])
-    for name in ("retry_for", "timeout", "max_age", "debounce", "debounce_for"):
+    for name in ("retry_for", "timeout", "max_age", "debounce", "debounce_for", "batch_for"):
         if found.get(name) is not None:
             try:
                 found[name] = seconds(found[name])
             except ValueError as error:
                 raise HandlerError(f"{name}=: {error}") from None
+    if "was" in found:
+        found["was"] = _former(found["was"])
     options = Options(**found)
     if unknown := options.origins - set(ORIGINS):
         raise HandlerError(f"origins= takes {', '.join(ORIGINS)}, not {min(unknown)!r}")

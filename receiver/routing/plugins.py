@@ -37,6 +37,16 @@ class Handler:
     takes_zoho: bool = True
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its id, and those that it had."""
+        return (self.id, *self.options.was)
+
+    @property
+    def place(self) -> str:
+        """What its orders, limits and batches are called by: its first id, so that a new one changes nothing about what waits."""
+        return self.options.was[0] if self.options.was else self.id
+
+    @property
     def doc(self) -> str:
         """The first paragraph of its docstring."""
         return (inspect.getdoc(self.function) or "").split("\n\n")[0].replace("\n", " ")
@@ -46,7 +56,7 @@ class Handler:
         shown: dict[str, Any] = {}
         for each in fields(self.options):
             value = getattr(self.options, each.name)
-            if value is not False and value not in (None, "", frozenset(), {}):
+            if value is not False and value not in (None, "", (), frozenset(), {}):
                 shown[each.name] = _shown(value)
         return {"id": self.id, "doc": self.doc, "patterns": list(self.patterns), "options": shown}
 
@@ -99,6 +109,12 @@ class Plugins:
     handlers: Mapping[str, Handler]
     resources: Mapping[str, Callable[..., Any]]
 
+    def find(self, name: str) -> Handler | None:
+        """The handler of that id, whether it has it or had it."""
+        if (found := self.handlers.get(name)) is not None:
+            return found
+        return next((each for each in self.handlers.values() if name in each.options.was), None)
+
 
 def load(settings: Settings) -> Plugins:
     """The handlers of the project's packages and of installed ones. Raises HandlerError with the module and the cure."""
@@ -114,7 +130,7 @@ def load(settings: Settings) -> Plugins:
 def collect(
     modules: list[tuple[str, ModuleType]], *, only: tuple[str, ...] = (), off: tuple[str, ...] = ()
 ) -> Plugins:
-    """The handlers and resources that those (short name, module) pairs define."""
+    """The handlers and resources that those (short name, module) pairs define; `only` and `off` know a handler by former ids too."""
     handlers: dict[str, Handler] = {}
     resources: dict[str, Callable[..., Any]] = {}
     for short, module in modules:
@@ -128,28 +144,52 @@ def collect(
                     )
                 resources[name] = found
             declared = getattr(found, "__zohook_on__", None)
-            if declared is None:
-                continue
-            handler_id = f"{short}.{name}"
-            if handler_id in handlers:
-                other = handlers[handler_id].function.__module__
-                raise DuplicateHandler(
-                    f"two handlers are called {handler_id}: in {other} and in {module.__name__}; rename one"
-                )
-            handlers[handler_id] = _handler(handler_id, found, declared)
+            if declared is not None:
+                _add(handlers, _handler(f"{short}.{name}", found, declared))
+    _check_former(handlers)
     kept = {
-        each: handler for each, handler in handlers.items() if each not in off and (not only or each in only)
+        each: handler
+        for each, handler in handlers.items()
+        if not set(off).intersection(handler.names) and (not only or set(only).intersection(handler.names))
     }
-    for handler in kept.values():
+    _check_needs(kept, resources)
+    return Plugins(kept, resources)
+
+
+def _add(handlers: dict[str, Handler], handler: Handler) -> None:
+    if handler.id in handlers:
+        places = handlers[handler.id].function.__module__, handler.function.__module__
+        raise DuplicateHandler(
+            f"two handlers are called {handler.id}: in {places[0]} and in {places[1]}; rename one"
+        )
+    handlers[handler.id] = handler
+
+
+def _check_former(handlers: Mapping[str, Handler]) -> None:
+    """Jobs of a former id go to one handler: to which of two would be chance."""
+    claimed: dict[str, str] = {}
+    for handler in handlers.values():
+        for name in handler.options.was:
+            other = name if name in handlers else claimed.get(name)
+            if other is not None:
+                so = "that handler is still there" if name in handlers else f"so does {other}"
+                raise DuplicateHandler(
+                    f"{handler.id} says was={name!r}, and {so}; only one handler can take up its jobs"
+                )
+            claimed[name] = handler.id
+
+
+def _check_needs(handlers: Mapping[str, Handler], resources: Mapping[str, Callable[..., Any]]) -> None:
+    for handler in handlers.values():
         for need in handler.needs:
             if need not in resources:
-                close = difflib.get_close_matches(need, [*resources, "event", "zoho"], n=1)
+                first = "events" if handler.options.batch else "event"
+                close = difflib.get_close_matches(need, [*resources, first, "zoho"], n=1)
                 hint = f"; did you mean {close[0]!r}?" if close else ""
                 raise HandlerError(
                     f"{handler.id} asks for {need!r}, and no @resource is called so{hint} "
-                    "A handler may take event, zoho and resources by name"
+                    f"A handler may take {first}, zoho and resources by name"
                 )
-    return Plugins(kept, resources)
 
 
 def _handler(handler_id: str, function: Callable[..., Any], declared: _Declared) -> Handler:
@@ -158,11 +198,16 @@ def _handler(handler_id: str, function: Callable[..., Any], declared: _Declared)
         for name, each in inspect.signature(function).parameters.items()
         if each.default is each.empty and each.kind not in {each.VAR_POSITIONAL, each.VAR_KEYWORD}
     ]
-    if "event" not in parameters:
+    first = "events" if declared.options.batch else "event"
+    if first not in parameters:
+        hint = {
+            "event": "; events is for handlers with batch=" if "events" in parameters else "",
+            "events": ", for with batch= it gets a list",
+        }
         raise HandlerError(
-            f"{handler_id} must take a parameter called event: def {function.__name__}(event, zoho)"
+            f"{handler_id} must take a parameter called {first}: def {function.__name__}({first}, zoho){hint[first]}"
         )
-    needs = tuple(name for name in parameters if name not in {"event", "zoho"})
+    needs = tuple(name for name in parameters if name not in {first, "zoho"})
     return Handler(handler_id, function, declared.patterns, declared.options, needs, "zoho" in parameters)
 
 

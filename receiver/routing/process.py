@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -15,7 +14,6 @@ from receiver import keys, logs
 from receiver.event import new_id
 from receiver.ledger import runs
 from receiver.ledger.connect import check, connect
-from receiver.ledger.witness import Witness
 from receiver.routing import echoes, plugins
 from receiver.routing.catalogue import Catalogue
 from receiver.routing.finisher import Finisher, finish_now
@@ -25,7 +23,7 @@ from receiver.routing.router import Router
 from receiver.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
 
@@ -64,15 +62,18 @@ class Process:
 
         return Clients(self.redis, self.settings, Vault.open_or_make(self.settings))
 
-    @cached_property
-    def witness(self) -> Witness:
-        """What this host remembers of the ledger, made when the worker looks or the first handler emits."""
-        return Witness.of(self.settings)
-
     def zoho(
-        self, claim: Claim, connection: str, fence: Callable[[], None], calls: list[dict[str, Any]]
+        self,
+        claim: Claim,
+        connection: str,
+        fence: Callable[[], None],
+        calls: list[dict[str, Any]],
+        batch: Sequence[Claim] = (),
     ) -> Zoho:
-        """Zoho as one run sees it: its connection, its organisation, its fence, its record of calls and of writes."""
+        """Zoho as one run sees it: its connection, its organisation, its fence, its record of calls and of writes.
+
+        In a batch it is the lead's, and a write belongs to the one of them whose record it is.
+        """
         event = claim.event
         wanted = connection or event.connection or self.settings.connection_of(event.source)
         return self.clients.for_job(
@@ -81,7 +82,7 @@ class Process:
             product=event.product,
             fence=fence,
             calls=calls,
-            on_write=partial(echoes.remember, self.redis, claim),
+            on_write=partial(echoes.remember, self.redis, batch or [claim]),
         )
 
     def paused(self) -> frozenset[str]:
@@ -100,7 +101,7 @@ class Process:
         """Run a suspect in a process of its own, which it may kill without harm to others; its end is told to the sweep."""
         name = f"{self.name}-alone-{new_id()[-6:]}"
         command = [sys.executable, "-m", "receiver.worker", "--alone", kind, found_id, str(run), name]
-        handler = self.plugins.handlers.get(runs.split_job(found_id)[1]) if kind == "j" else None
+        handler = self.plugins.find(runs.split_job(found_id)[1]) if kind == "j" else None
         limit = (handler.options.timeout if handler else 60.0) + 15
         child = subprocess.Popen(command, start_new_session=True)
         try:
@@ -110,9 +111,8 @@ class Process:
             child.wait()
             code = None
         if code != 0:
-            how = _ending(code)
-            log.warning("suspect.died", id=found_id, run=run, how=how)
-            runs.lapse(self.redis, kind, found_id, run, name, how)
+            log.warning("suspect.died", id=found_id, run=run, code=code)
+            runs.lapse(self.redis, kind, found_id, run, name)
             return "died alone"
         return "ran alone"
 
@@ -129,18 +129,6 @@ class Process:
             self.finisher.close()
         self.leases.close()
         self.resources.close()
-
-
-def _ending(code: int | None) -> str:
-    """How a process ended, for people: `killed by SIGKILL`, `exit status 3`."""
-    if code is None:
-        return "ended by us, past its time limit"
-    if code >= 0:
-        return f"exit status {code}"
-    try:
-        return f"killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"killed by signal {-code}"
 
 
 _process: Process | None = None

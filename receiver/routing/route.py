@@ -9,7 +9,7 @@ import orjson
 
 from receiver import logs
 from receiver.event import now_ms
-from receiver.ledger import runs
+from receiver.ledger import read, runs
 from receiver.ledger.accept import QUEUE
 from receiver.ledger.runs import Ending, Opening
 from receiver.routing import pacing, policy
@@ -41,7 +41,7 @@ def route(process: Process, claims: Sequence[Claim]) -> list[Claim]:
     for each in held:
         process.leases.hold(each)
     try:
-        routes = without_echoes(process.redis, [(claim, openings(process, claim.event)) for claim in ready])
+        routes = without_echoes(process.redis, [(claim, openings(process, claim)) for claim in ready])
         taken = runs.route_many(
             process.redis,
             routes,
@@ -84,18 +84,25 @@ def held_by(claim: Claim, what: str) -> Ending:
     return Ending("held", claim.tries, reason=f"{what} is paused", parked=f"paused:{what}", quiet=True)
 
 
-def openings(process: Process, event: Event) -> list[Opening]:
-    """A job to open for each handler that wants the event."""
-    found = (_open(handler, event) for handler in process.router.of_type(event.type))
+def openings(process: Process, claim: Claim) -> list[Opening]:
+    """A job to open for each handler that wants the event. One that it has from before a handler was renamed stays that job."""
+    wanted = process.router.of_type(claim.event.type)
+    known: set[str] = set()
+    if claim.run > 1 and any(handler.options.was for handler in wanted):
+        known = read.handlers_of(process.redis, claim.id)
+    found = (
+        _open(handler, claim.event, next((name for name in handler.options.was if name in known), handler.id))
+        for handler in wanted
+    )
     return [opening for opening in found if opening is not None]
 
 
-def _open(handler: Handler, event: Event) -> Opening | None:
+def _open(handler: Handler, event: Event, name: str) -> Opening | None:
     queue = f"{QUEUE}_{handler.options.queue}" if handler.options.queue else QUEUE
     try:
         if not wants(handler, event, now_ms()):
             return None
-        return Opening(handler.id, queue, policy=pacing.policy(handler, event))
+        return Opening(name, queue, policy=pacing.policy(handler, event))
     except Exception as error:  # noqa: BLE001 - a filter is the user's code: its handler's job is dead, the others go on
         said = policy.shown(error)
         attempt = {
@@ -106,4 +113,4 @@ def _open(handler: Handler, event: Event) -> Opening | None:
             "reason": "its filter raised",
         }
         reason = f"a filter or key of the handler raised {policy.name(error)}"
-        return Opening(handler.id, queue, "dead", reason, orjson.dumps(attempt).decode())
+        return Opening(name, queue, "dead", reason, orjson.dumps(attempt).decode())

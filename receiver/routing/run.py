@@ -9,7 +9,7 @@ from receiver.event import now_ms
 from receiver.ledger import runs
 from receiver.ledger.accept import QUEUE
 from receiver.ledger.runs import Ending
-from receiver.routing import route
+from receiver.routing import batch, route
 from receiver.routing.attempt import Attempt
 
 if TYPE_CHECKING:
@@ -39,12 +39,18 @@ def run_job(process: Process, claim: Claim, ended: Callable[[], None] = lambda: 
     `ended` is called once the ending is written, which for a worker is after this has returned.
     """
     name = runs.split_job(claim.id)[1]
-    handler = process.plugins.handlers.get(name)
+    handler = process.plugins.find(name)
     if handler is None:
         return _put_off(process, claim, _elsewhere(process, claim, name), ended)
-    for what in (f"handler:{name}", f"queue:{handler.options.queue or QUEUE}"):
-        if what in process.paused():
-            return _put_off(process, claim, route.held_by(claim, what), ended)
+    if paused := process.paused():
+        for what in (
+            *(f"handler:{each}" for each in handler.names),
+            f"queue:{handler.options.queue or QUEUE}",
+        ):
+            if what in paused:
+                return _put_off(process, claim, route.held_by(claim, what), ended)
+    if handler.options.batch:
+        return batch.gathered(process, claim, handler, ended).go()
     return Attempt(process, claim, handler, ended).go()
 
 

@@ -44,6 +44,7 @@ class Console:
             ("GET", "tally"): lambda *_: simulator.scene.status()["total"],
             ("POST", "drain"): lambda _, given: {"drained": simulator.drain(float(given.get("timeout", 10)))},
             ("POST", "keys"): lambda _, given: {"kid": simulator.desk.hooks.keys.rotate(**given)},
+            ("POST", "desk_token"): self._desk_token,
             ("GET", "scene"): lambda *_: simulator.scene.status(),
             ("POST", "scene"): self._scene,
             ("DELETE", "scene"): self._stop_scene,
@@ -151,6 +152,11 @@ class Console:
         with self.simulator.world.lock:
             made: Any = product.add_webhook(**given)
         return asdict(made)
+
+    def _desk_token(self, _: Call, given: Json) -> Json:
+        """What Desk would put into X-ZDesk-JWT for a webhook of an organisation, whether there is such a webhook or not."""
+        keys = self.simulator.desk.hooks.keys
+        return {"token": keys.token(given["org"], given["webhook"], self.simulator.world.now())}
 
     def _drop_channels(self, *_: Any) -> Json:
         with self.simulator.world.lock:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 GUIDE = Guide(
     title="Zoho CRM, notification channels",
     proof="a token that is derived from Zohook's own key, in the body",
-    secret="derived",  # noqa: S106 - whose it is
+    whose="derived",
     screen="""\
 1. Nothing is typed at Zoho: Zohook makes the channels itself and renews them. Connect the organisation (`zohook connect`), and
    let zohook.toml say which events you want:

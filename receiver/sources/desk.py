@@ -63,7 +63,7 @@ _WORD = re.compile(r"[A-Z][A-Za-z]*(?:_[A-Za-z]+)+")
 GUIDE = Guide(
     title="Zoho Desk",
     proof="an RS256 token of Desk's own, in X-ZDesk-JWT",
-    secret="public",  # noqa: S106 - whose it is
+    whose="public",
     screen="""\
 1. Let Zohook run and be reached at its public address: Desk tries the URL while it saves the webhook.
 2. Make a webhook in Desk, choose its events, and give it this URL:
@@ -76,6 +76,7 @@ GUIDE = Guide(
        {name} = { product = "desk", audience = ["its id"] }
 """,
     ids=("/*/payload/id",),
+    organisations=("/*/orgId",),
     times=("/*/eventTime", "/*/payload/modifiedTime", "/*/payload/createdTime", "/*/prevState/modifiedTime"),
 )
 

@@ -56,6 +56,7 @@ GUIDE = Guide(
 4. Leave the body at its default payload.
 5. Make it the action of the workflow rule that means {event}.
 """,
+    organisations=("/organization_id",),
     ids=tuple(f"/{resource}/{resource}_id" for resource in RESOURCES),
     times=tuple(
         f"/{resource}/{name}" for resource in RESOURCES for name in ("last_modified_time", "created_time")

@@ -22,9 +22,9 @@ _DIGITS = re.compile(r"\d+(?!.*\d)", re.DOTALL)
 _ZONE = re.compile(r"(Z|[+-]\d\d:?\d\d)$")
 
 
-def renewed(document: Any, guide: Guide, at: int) -> Any:
+def renewed(document: Any, guide: Guide, at: int, organisation: str = "") -> Any:
     """The document with new ids, the same one for the same old one, and with times that are as far apart as they were, the
-    latest of them `at` (ms).
+    latest of them `at` (ms); and of this organisation, where one is given.
     """
     ids: dict[str, str] = {}
 
@@ -38,6 +38,8 @@ def renewed(document: Any, guide: Guide, at: int) -> Any:
     known = [time for time in times if time is not None]
     for pointer in guide.ids:
         document = changed(document, pointer, another)
+    for pointer in guide.organisations if organisation else ():
+        document = changed(document, pointer, lambda value: type(value)(organisation))
     for pointer in guide.times if known else ():
         document = changed(document, pointer, lambda value: _moved(value, at - max(known)))
     return _everywhere(document, {old: new for old, new in ids.items() if len(old) >= UNMISTAKABLE})

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Secret = Literal["ours", "theirs", "derived", "sent", "public"]
+Whose = Literal["ours", "theirs", "derived", "sent", "public"]
 """Whose the secret is. `ours`: made here and typed into Zoho's screen; `theirs`: shown by Zoho and pasted here; `derived`: from
 Zohook's own key; `sent`: it comes with the handshake of a source that is armed; `public`: only Zoho holds the private key."""
 
@@ -23,7 +23,7 @@ class Guide:
     """How a delivery proves itself, in half a sentence."""
     screen: str = ""
     """The steps, and what to paste on lines of their own that are indented by seven."""
-    secret: Secret = "ours"  # noqa: S105 - whose it is
+    whose: Whose = "ours"
     by_event: bool = False
     """Whether nothing in the body says what happened, so that each event has a URL of its own."""
     defaults: tuple[tuple[str, str], ...] = ()
@@ -32,6 +32,8 @@ class Guide:
     """JSON pointers to what identifies a delivery's facts, `*` for any part: new in each delivery that is sent."""
     times: tuple[str, ...] = ()
     """JSON pointers to its times: moved to now."""
+    organisations: tuple[str, ...] = ()
+    """JSON pointers to the organisation: that of the source, where one is configured."""
 
 
 _MARK = re.compile(r"\{(url|name|secret|header|event|module|record)\}")

@@ -107,7 +107,7 @@ def test_the_writes_that_a_rerun_repeats_are_listed(home) -> None:
             {"calls": [{"write": True, "status": 201, "method": "POST", "path": "/crm/v8/Leads"}, {"write": True, "status": 500}]},
         ),
     )  # fmt: skip
-    assert dead_letters.writes(row) == ["POST /crm/v8/Leads"]
+    assert dead_letters.writes(home.redis, row) == ["POST /crm/v8/Leads"]
 
 
 def test_open_jobs_are_not_for_replays(home) -> None:

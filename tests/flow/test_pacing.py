@@ -13,21 +13,10 @@ from receiver import on
 from receiver.errors import HandlerError, InvalidRequest
 from receiver.ledger import read, runs
 from receiver.routing import run
+from tests.flow.kit import drain
 
 if TYPE_CHECKING:
-    from tests.flow.conftest import House, MakeHouse
-
-
-def drain(home: House, seconds: float = 10) -> None:
-    """Work and sweep until nothing is open."""
-    limit = time.monotonic() + seconds
-    while read.states(home.redis)["open"] or sum(
-        read.states(home.redis)[state] for state in ("due", "running")
-    ):
-        assert time.monotonic() < limit, read.states(home.redis)
-        home.work()
-        home.sweeper.once()
-        time.sleep(0.005)
+    from tests.flow.conftest import MakeHouse
 
 
 def test_an_order_runs_each_key_in_the_order_accepted_whatever_order_slips_come_in(house: MakeHouse) -> None:

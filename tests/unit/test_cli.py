@@ -90,7 +90,7 @@ def test_every_command_has_help(zohook: Run) -> None:
         "check",
         "init",
         "connect",
-        "spool",
+        "send",
         "version",
     }
     for name in names:

@@ -71,6 +71,18 @@ def {name}(event):
         ({"max_age": "1 year"}, "max_age=:"),
         ({"origins": "lve"}, "origins= takes live, catchup, poll, handler, not 'lve'"),
         ({"changed": [1]}, "changed= takes a name or several"),
+        (
+            {"was": "old"},
+            "was= takes the ids that the handler had, \"module.function\", oldest first, not 'old'",
+        ),
+        ({"was": ["m.f", 3]}, "not 3"),
+        ({"was": "m.f()"}, "not 'm.f()'"),
+        ({"batch": 0}, "1 to 500"),
+        ({"batch": 501}, "1 to 500"),
+        ({"batch": True}, "1 to 500"),
+        ({"batch_for": 3}, "batch_for= is the longest wait of batch=, which is missing"),
+        ({"batch": 2, "batch_for": "soon"}, "batch_for=: 'soon' is no length of time"),
+        ({"rate": "3/0m"}, "write how many in what time"),
     ],
 )
 def test_an_option_that_is_wrong_is_refused_where_it_is_written(options, words):
@@ -185,6 +197,29 @@ def test_handlers_can_be_switched_on_and_off_by_their_ids():
     module = room(a=on("x")(a), b=on("x")(b))
     assert list(collect([("m", module)], only=("m.a",)).handlers) == ["m.a"]
     assert list(collect([("m", module)], off=("m.a",)).handlers) == ["m.b"]
+
+
+def test_an_id_that_two_claim_is_refused():
+    """A former id that is still in use, or that two handlers say was theirs: whose the old jobs are would be chance."""
+    a, b = (lambda event: None), (lambda event: None)
+    with pytest.raises(DuplicateHandler, match=r"m.a says was='m.b', and that handler is still there"):
+        collect([("m", room(a=on("x", was="m.b")(a), b=on("x")(b)))])
+    with pytest.raises(DuplicateHandler, match=r"m.b says was='m.c', and so does m.a"):
+        collect([("m", room(a=on("x", was="m.c")(a), b=on("x", was=("m.d", "m.c"))(b)))])
+
+
+def test_a_renamed_handler_is_found_by_every_name_that_it_had():
+    """In the ledger, and in `only` and `off`: what was switched off stays off."""
+    a = lambda event: None  # noqa: E731 - made anew for each module
+    module = room(a=on("x", was=("m.older", "m.old"))(a), b=on("y")(lambda event: None))
+    found = collect([("m", module)])
+    assert {found.find(name).id for name in ("m.a", "m.old", "m.older")} == {"m.a"}
+    assert found.find("m.c") is None
+    assert (found.handlers["m.a"].place, found.handlers["m.b"].place) == ("m.older", "m.b")
+    assert found.handlers["m.a"].about()["options"]["was"] == ["m.older", "m.old"]
+    assert "was" not in found.handlers["m.b"].about()["options"]
+    assert list(collect([("m", module)], off=("m.old",)).handlers) == ["m.b"]
+    assert list(collect([("m", module)], only=("m.older",)).handlers) == ["m.a"]
 
 
 def test_the_catalogue_tells_what_was_asked_for():

@@ -87,18 +87,35 @@ local function park(kind, id, reason)
   redis.call('SADD', K.parked_reasons(), reason)
 end
 
--- Make a waiting job runnable now, or at its due time where that is later.
+-- A job that waits may be taken along by a batch from then on. It is due all the same: losing this costs it company only.
+local function offer(job, policy, from)
+  local place = K.batch(policy.batch, redis.call('HGET', K.job(job), 'lane') or '')
+  redis.call('ZADD', place, int(from), job)
+  redis.call('EXPIRE', place, 172800)
+  return place
+end
+
+-- Make a waiting job runnable now, or at its due time where that is later. False where it does not wait any more.
 local function wake_job(job, iso)
   local found = redis.call('HMGET', K.job(job), 'state', 'due', 'run', 'lane', 'queue')
-  if found[1] ~= 'due' then return end
+  if found[1] ~= 'due' then return false end
   local due = tonumber(found[2])
   if due > now then
     redis.call('ZADD', K.due(), int(due), member('j', job))
-    return
+    return true
   end
   local queue = (found[4] and found[4] ~= '') and found[4] or found[5] or 'zohook'
   give('j', job, int(tonumber(found[3]) + 1), queue, iso)
   redis.call('ZADD', K.due(), int(now + 30000), member('j', job))
+  return true
+end
+
+-- The next that waits for a place under a limit gets its slip.
+local function wake_under(limit, iso)
+  repeat
+    local head = redis.call('ZPOPMIN', K.limit_queue(limit))[1]
+    if not head then redis.call('SREM', K.limits(), limit) end
+  until not head or wake_job(head, iso)
 end
 
 -- A run has ended or will wait: let go of its place in an order, under a limit and among the latest; the next one's turn has come.
@@ -112,11 +129,9 @@ local function settle(job, state, policy, iso)
     if head then wake_job(head, iso) else redis.call('SREM', K.orders(), policy.order) end
   end
   if policy.latest and (finished or state == 'dead') then redis.call('ZREM', K.latest(policy.latest), job) end
-  if policy.limit then
-    redis.call('ZREM', K.limit(policy.limit), job)
-    local head = redis.call('ZPOPMIN', K.limit_queue(policy.limit))[1]
-    if head then wake_job(head, iso) else redis.call('SREM', K.limits(), policy.limit) end
-  end
+  if policy.batch and state == 'due' then offer(job, policy, redis.call('HGET', K.job(job), 'due')) end
+  -- A batch has one place, which its lead holds: who was taken along has none to give back.
+  if policy.limit and redis.call('ZREM', K.limit(policy.limit), job) == 1 then wake_under(policy.limit, iso) end
 end
 
 -- Whether a job may start now; else why not, with the job put where what it waits for will find it.

@@ -8,7 +8,12 @@ for _, each in ipairs(members) do
   if redis.call('HGET', key, 'state') == 'held' then
     redis.call('HSET', key, 'state', 'due', 'due', int(now), 'given', 0)
     redis.call('HDEL', key, 'reason')
-    if kind == 'j' then shift(id, 'held', 'due') end
+    if kind == 'j' then
+      shift(id, 'held', 'due')
+      local policy = redis.call('HGET', key, 'policy')
+      policy = policy and cjson.decode(policy)
+      if policy and policy.batch then offer(id, policy, now) end
+    end
     redis.call('ZADD', K.due(), int(now), each)
   end
 end

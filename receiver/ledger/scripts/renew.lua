@@ -3,7 +3,6 @@
 
 local lease = tonumber(ARGV[1])
 local answers = {}
-redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
 for index = 2, #ARGV, 3 do
   local kind, id = string.match(ARGV[index], '^(.):(.+)$')
   local found = redis.call('HMGET', key_of(kind, id), 'state', 'run', 'worker', 'policy')
@@ -11,7 +10,7 @@ for index = 2, #ARGV, 3 do
   if own then redis.call('ZADD', K.due(), int(now + lease), ARGV[index]) end
   if own and found[4] then
     local policy = cjson.decode(found[4])
-    if policy.limit then redis.call('ZADD', K.limit(policy.limit), int(now + lease), id) end
+    if policy.limit then redis.call('ZADD', K.limit(policy.limit), 'XX', int(now + lease), id) end
   end
   answers[#answers + 1] = own and 1 or 0
 end

@@ -14,6 +14,9 @@ if mode == 'rerun' then redis.call('HINCRBY', key, 'generation', 1) end
 if kind == 'j' then
   shift(id, state, 'due')
   open_jobs(id, state, 'due')
+  local policy = redis.call('HGET', key, 'policy')
+  policy = policy and cjson.decode(policy)
+  if policy and policy.batch then offer(id, policy, now) end
 else
   redis.call('ZREM', K.events_in_state(state), id)
 end

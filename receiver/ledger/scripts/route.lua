@@ -43,6 +43,12 @@ local function debounced(policy)
   return math.max(now, math.min(now + policy.debounce, tonumber(since) + policy.longest))
 end
 
+-- A batch waits for company until it is full, or until its oldest has waited for as long as it may.
+local function gathered(job, policy)
+  local full = redis.call('ZCOUNT', offer(job, policy, now), '-inf', int(now)) % policy.size == 0
+  return full and now or now + policy.gather
+end
+
 local claimed, opened = '', 0
 
 local function open(handler, queue, text)
@@ -66,6 +72,7 @@ local function open(handler, queue, text)
     if newer then return skip(job, 'superseded by event ' .. string.match(newer, '^([^:]+):')) end
     if policy.debounce then due = debounced(policy) end
   end
+  if policy and policy.batch then due = gathered(job, policy) end
   redis.call('HSET', record, 'due', int(due))
   if due > now then
     redis.call('ZADD', K.due(), int(due), member('j', job))

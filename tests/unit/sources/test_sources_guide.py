@@ -32,8 +32,8 @@ class TestEveryProduct:
         steps = re.findall(r"^(\d+)\. ", guide.screen, re.MULTILINE)
         assert [int(step) for step in steps] == list(range(1, len(steps) + 1))
         assert steps
-        assert ("{url}" in guide.screen) == (guide.secret != "derived")
-        assert ("{secret}" in guide.screen) == (guide.secret == "ours")
+        assert ("{url}" in guide.screen) == (guide.whose != "derived")
+        assert ("{secret}" in guide.screen) == (guide.whose == "ours")
 
     def test_the_steps_are_filled(self, product):
         """No mark is left where everything is known, and what Zoho itself fills in stays."""
@@ -46,7 +46,7 @@ class TestEveryProduct:
         """`sign` and `verify` are one recipe: a delivery without proof is taken once it is signed."""
         kit = KITS[product]
         source = PRODUCTS[product]
-        secret = kit.prove("new") if source.guide.secret == "public" else SECRETS["new"]
+        secret = kit.prove("new") if source.guide.whose == "public" else SECRETS["new"]
         signed = source.sign(kit.deliver(None), kit.way, secret)
         assert source.verify(signed, kit.way, kit.keys("new")).by == kit.by
         again = source.sign(signed, kit.way, secret)
