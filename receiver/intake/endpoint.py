@@ -126,9 +126,12 @@ class Door:
             return {"verdict": "handshake"}
         if lacks_key(delivery, lock) and not await self._keyring.refresh(lock):
             self._buckets.failed(subject(delivery.remote), delivery.source)
-            record = Record(delivery, "unverified", "the public keys of Desk could not be fetched")
+            record = Record(delivery, "unverified", lock.missing)
             kept = await self._committer.commit(self._seals.close(record, lock))
             return {"verdict": "unverified"} | _where(kept)
+        offer = lock.source.offered(delivery, lock.keys)
+        if offer and await self._keyring.take(lock, offer.secret) and not offer.signed:
+            return {"verdict": "handshake"}
         judged = judge(delivery, lock)
         self._buckets.proved(subject(delivery.remote), delivery.source)
         kept = await self._committer.commit(self._seals.close(judged.record, lock))

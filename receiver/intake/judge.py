@@ -35,11 +35,10 @@ class Judged:
 
 
 def lacks_key(delivery: Delivery, lock: Lock) -> bool:
-    """Whether it names a public key that is not at hand. It may be newer than ours: to be fetched at our own address, and
-    never at one that a token names.
+    """Whether it needs a key that is not at hand. It may be newer than ours: to be looked for at our own address, and never at
+    one that a token names.
     """
-    wanted = lock.source.key_id(delivery) if lock.jwks_url else ""
-    return bool(wanted) and wanted not in lock.keys.jwks
+    return lock.look is not None and lock.source.lacks(delivery, lock.keys)
 
 
 def judge(delivery: Delivery, lock: Lock) -> Judged:

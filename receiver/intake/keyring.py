@@ -1,47 +1,54 @@
-"""The keys of every source, handed to the pure verifiers: secrets from the settings, Desk's public keys from its own host."""
+"""The keys of every source, handed to the pure verifiers: of the settings, of our own making, of Desk's host, or told by Mail."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import httpx
-from jwt import PyJWKSet, PyJWKSetError
+from redis.exceptions import RedisError
 
 from receiver import logs
-from receiver.errors import SettingsError
+from receiver.errors import LedgerUnavailable, SettingsError
+from receiver.intake import jwks, told
 from receiver.intake.secrecy import Names
-from receiver.sources import PRODUCTS, problems
+from receiver.sources import PRODUCTS, problems, rsa, signing
 from receiver.sources.source import Keys, Way
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from redis.asyncio import Redis as AsyncRedis
+
     from receiver.settings import Settings
+    from receiver.settings_tables import SourceSettings
     from receiver.sources.source import Source
     from receiver.zoho.vault import Vault
 
 log = logs.get("keyring")
-OWN_TOKENS = frozenset({"crm_channel"})
-"""Products whose secret is Zohook's own: derived from the key, so that nothing has to be configured."""
-PUBLIC_KEYS = frozenset({"desk"})
 FETCH_AGAIN = 60.0
 """Seconds until an unknown key id may cause another look: a flood of forged tokens must not become a flood of calls."""
+READ_AGAIN = 1.0
+"""The same for what Redis holds, which is near."""
 FAILED_AGAIN = 5.0
-LARGEST = 256 * 1024
 
 
 @dataclass(slots=True)
 class Lock:
-    """One source with its keys."""
+    """One source with its keys. `look` looks where there may be newer ones; None where all come from the settings."""
 
     way: Way
     source: Source
     keys: Keys
-    jwks_url: str = ""
-    tried: float = -FETCH_AGAIN
-    fetched: bool = False
-    fetching: asyncio.Lock = field(default_factory=asyncio.Lock)
+    look: Callable[[], Awaitable[Keys]] | None = None
+    again: float = FETCH_AGAIN
+    missing: str = ""
+    """What to say where the keys could not be had."""
+    tried: float = float("-inf")
+    found: bool = False
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     body_limit: int = 2**20
     proofs: Names = field(default_factory=Names)
 
@@ -49,9 +56,11 @@ class Lock:
 class Keyring:
     """The configured sources by name. Raises SettingsError where a secret is missing, so that the door never opens half."""
 
-    def __init__(self, settings: Settings, vault: Vault) -> None:
+    def __init__(self, settings: Settings, vault: Vault, redis: AsyncRedis | None = None) -> None:
+        """`redis` is where secrets are that a product told us; without it none is known."""
         self._settings = settings
         self._vault = vault
+        self._redis = redis
         self.locks = {name: self._lock(name) for name in settings.sources}
 
     def _lock(self, name: str) -> Lock:
@@ -76,74 +85,118 @@ class Keyring:
             audience=given.audience,
             dedupe=given.dedupe,
             dedupe_for=given.dedupe_for,
+            tolerance=given.tolerance,
+            live_only=given.live_only,
+            secure=given.secure,
         )
         for problem in problems(way):
             raise SettingsError(problem)
-        secrets = self._settings.secrets(name)
-        if given.product in OWN_TOKENS:
-            secrets = (*secrets, *self._vault.derive_all(f"source:{name}"))
-        elif given.product not in PUBLIC_KEYS and not secrets:
-            raise SettingsError(
-                f"sources.{name}: its secret is missing; put it into the environment or .env as "
-                f"ZOHOOK_SECRET_{name.upper()}=... (two with a comma while you rotate)"
-            )
-        for secret in secrets:
-            logs.hide(secret)
-        url = f"{self._settings.data_centre(connection).desk}/.well-known/jwks.json" if connection else ""
-        if given.product in PUBLIC_KEYS and not url:
-            raise SettingsError(
-                f"sources.{name}.connection: Desk's public keys are at its data centre; name a connection, "
-                f'for example   {name} = {{ product = "desk", connection = "acme" }}'
-            )
-        return Lock(
+        lock = Lock(
             way,
             source,
-            Keys(secrets=secrets),
-            url if given.product in PUBLIC_KEYS else "",
+            Keys(self._settings.secrets(name)),
             body_limit=given.body_limit,
             proofs=Names.of(way, source.proof_members),
         )
+        self._furnish(lock, given)
+        for secret in lock.keys.secrets:
+            logs.hide(secret)
+        return lock
+
+    def _furnish(self, lock: Lock, given: SourceSettings) -> None:
+        """Give the lock the keys that its product needs, or the way to them."""
+        name, secrets = lock.way.name, lock.keys.secrets
+        match lock.source.needs:
+            case "own":
+                lock.keys = Keys((*secrets, *self._vault.derive_all(f"source:{name}")))
+            case "jwks":
+                url = self._jwks_url(lock.way)
+                lock.look, lock.missing = (
+                    lambda: _fetched(url),
+                    "the public keys of Desk could not be fetched",
+                )
+            case "public":
+                lock.keys = Keys(public=tuple(_public_key(name, text) for text in given.public_keys))
+                if not lock.keys.public:
+                    raise SettingsError(
+                        f"sources.{name}: its public key is missing; copy it from Zoho's page, "
+                        f'for example   {name} = {{ product = "{given.product}", public_keys = ["MIIB..."] }}'
+                    )
+            case "told":
+                lock.look, lock.again = lambda: self._told(name, secrets), READ_AGAIN
+                lock.missing = "the secret that Zoho told us could not be read from Redis"
+            case "secret" if not secrets:
+                raise SettingsError(
+                    f"sources.{name}: its secret is missing; put it into the environment or .env as "
+                    f"ZOHOOK_SECRET_{name.upper()}=... (two with a comma while you rotate)"
+                )
+
+    def _jwks_url(self, way: Way) -> str:
+        if not way.connection:
+            raise SettingsError(
+                f"sources.{way.name}.connection: Desk's public keys are at its data centre; name a connection, "
+                f'for example   {way.name} = {{ product = "desk", connection = "acme" }}'
+            )
+        return f"{self._settings.data_centre(way.connection).desk}/.well-known/jwks.json"
 
     def _organisation(self, connection: str, product: str) -> str:
         """The organisation of the connection: Zoho's keys sign for every customer of Zoho's, so whose Desk it is must be known."""
         return self._settings.connections[connection].organisation(product) if connection else ""
 
+    async def _told(self, name: str, configured: tuple[str, ...]) -> Keys:
+        found = await told.read(self._redis, self._vault, name) if self._redis else ()
+        for secret in found:
+            logs.hide(secret)
+        return Keys((*found, *configured))
+
     async def refresh(self, lock: Lock) -> bool:
-        """Look for newer public keys of a source, at most once a minute. False: they could not be had just now."""
-        async with lock.fetching:
-            if time.monotonic() - lock.tried < (FETCH_AGAIN if lock.fetched else FAILED_AGAIN):
-                return lock.fetched
+        """Look for newer keys of a source, not too often. False: they could not be had just now."""
+        if lock.look is None:
+            return True
+        async with lock.looking:
+            if time.monotonic() - lock.tried < (lock.again if lock.found else FAILED_AGAIN):
+                return lock.found
             lock.tried = time.monotonic()
             try:
-                keys = await _fetch(lock.jwks_url)
-            except (httpx.HTTPError, ValueError, KeyError, TypeError, PyJWKSetError) as error:
-                lock.fetched = False
-                log.warning("jwks.not_fetched", source=lock.way.name, url=lock.jwks_url, error=str(error))
+                lock.keys = await lock.look()
+            except (*jwks.FAILURES, RedisError, OSError, SettingsError) as error:
+                lock.found = False
+                log.warning("keys.missing", source=lock.way.name, reason=lock.missing, error=str(error))
                 return False
-            lock.fetched = True
-            lock.keys = Keys(secrets=lock.keys.secrets, jwks=keys)
-            log.info("jwks.fetched", source=lock.way.name, keys=sorted(keys))
+            lock.found = True
             return True
 
+    async def take(self, lock: Lock, secret: str) -> bool:
+        """Whether a secret that the product tells is ours: it was already, or the source is armed. Raises LedgerUnavailable."""
+        if self._knows(lock, secret):
+            return True
+        if self._redis is None or lock.look is None:
+            return False
+        try:
+            taken = await told.take(self._redis, self._vault, lock.way.name, secret)
+            lock.keys = await lock.look()
+        except (RedisError, OSError, SettingsError) as error:
+            raise LedgerUnavailable(f"the secret could not be kept: {type(error).__name__}") from error
+        if taken:
+            log.info("secret.told", source=lock.way.name, effect="it proves deliveries from now on")
+        return self._knows(lock, secret)
+
+    def _knows(self, lock: Lock, secret: str) -> bool:
+        return signing.which_static(secret, lock.keys.secrets) is not None
+
     async def prepare(self) -> None:
-        """Fetch what will be needed: at the first delivery Desk's host may be away."""
-        await asyncio.gather(*(self.refresh(lock) for lock in self.locks.values() if lock.jwks_url))
+        """Look up what will be needed: at the first delivery Desk's host or Redis may be away."""
+        await asyncio.gather(*(self.refresh(lock) for lock in self.locks.values()))
 
 
-async def _fetch(url: str) -> dict[str, Any]:
-    """Key id -> public key, from the one URL that the table of data centres gives; RSA keys only, no redirects."""
-    async with (
-        httpx.AsyncClient(timeout=3, trust_env=False, follow_redirects=False) as client,
-        client.stream("GET", url) as answer,
-    ):
-        answer.raise_for_status()
-        raw = b""
-        async for chunk in answer.aiter_bytes():
-            raw += chunk
-            if len(raw) > LARGEST:
-                raise ValueError("the key set is too large")
-    return {
-        key.key_id: key.key
-        for key in PyJWKSet.from_json(raw.decode()).keys
-        if key.key_id and key.key_type == "RSA"
-    }
+async def _fetched(url: str) -> Keys:
+    found = await jwks.fetch(url)
+    log.info("jwks.fetched", url=url, keys=sorted(found))
+    return Keys(jwks=found)
+
+
+def _public_key(name: str, text: str) -> RSAPublicKey:
+    try:
+        return rsa.public_key(text)
+    except ValueError as error:
+        raise SettingsError(f"sources.{name}.public_keys: {text[:20]!r}... {error}") from None

@@ -6,11 +6,18 @@ from typing import TYPE_CHECKING
 
 from receiver.sources import pointer
 from receiver.sources.billing import Billing
+from receiver.sources.cliq import Cliq
+from receiver.sources.commerce import Commerce
 from receiver.sources.crm_channel import CrmChannel
 from receiver.sources.crm_workflow import CrmWorkflow
 from receiver.sources.desk import Desk
 from receiver.sources.finance import Finance
 from receiver.sources.fingerprints import looks_like, mistaken_for
+from receiver.sources.mail import Mail
+from receiver.sources.payments import Payments
+from receiver.sources.projects import Projects
+from receiver.sources.salesiq import SalesIq
+from receiver.sources.sign import Sign
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +34,19 @@ PRODUCTS: Mapping[str, Source] = {
     "invoice": Finance("invoice"),
     "billing": Billing("billing"),
     "expense": Finance("expense"),
+    "commerce": Commerce("commerce"),
     "desk": Desk("desk"),
+    "mail": Mail("mail"),
+    "sign": Sign("sign"),
+    "payments": Payments("payments"),
+    "projects": Projects("projects"),
+    "salesiq": SalesIq("salesiq"),
+    "cliq": Cliq("cliq"),
 }
+
+
+NAMED_BY_URL = {"crm_workflow": '"Deals.won"', "projects": '"task.updated"'}
+"""Products whose bodies never say what happened, with an example of what the URL says."""
 
 
 def native_pattern(word: str) -> str | None:
@@ -53,8 +71,14 @@ def problems(way: Way) -> tuple[str, ...]:
             found.append(
                 f"{where}.{key}: {text!r} is no JSON pointer; did you mean {'/' + text.strip('/')!r}?"
             )
-    if way.product == "crm_workflow" and not way.events:
-        found.append(f'{where}.events: list what the rules tell, for example events = ["Deals.won"]')
-    if way.product == "crm_workflow" and not (way.secret_header or way.secret_parameter):
+    if way.product in NAMED_BY_URL and not way.events:
+        found.append(
+            f"{where}.events: list what the rules tell, for example events = [{NAMED_BY_URL[way.product]}]"
+        )
+    static = way.product == "crm_workflow" or (way.product == "commerce" and not way.secure)
+    if static and not (way.secret_header or way.secret_parameter):
         found.append(f"{where}: set secret_header or secret_parameter, where the rules put the secret")
+    for key, product in (("live_only", "payments"), ("secure", "commerce")):
+        if getattr(way, key) and way.product != product:
+            found.append(f"{where}.{key}: only a {product} source has it")
     return tuple(found)

@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from receiver.errors import Malformed
 from receiver.sources import finance, reading
@@ -71,7 +71,4 @@ class Billing(Finance):
 
 
 def _read(document: dict[str, Any]) -> BillingEvent:
-    try:
-        return BillingEvent.model_validate(document)
-    except ValidationError as error:
-        raise Malformed(reading.reasons(error)) from None
+    return reading.checked(BillingEvent, document)

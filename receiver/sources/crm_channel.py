@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from receiver.errors import Malformed, Unauthenticated
 from receiver.sources import crm_words, reading, signing, strict_json
 from receiver.sources.guide import Guide
-from receiver.sources.product import WEEK, Product, taken
+from receiver.sources.product import WEEK, Product, need_secret, taken
 from receiver.sources.reading import Identifier, Milliseconds  # noqa: TC001 - pydantic reads it
 from receiver.sources.source import Parsed, Verified
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from receiver.event import Delivery, Event
-    from receiver.sources.source import Keys, Way
+    from receiver.sources.source import Keys, Need, Way
 
 
 GUIDE = Guide(
@@ -71,6 +71,7 @@ class CrmChannel(Product):
     proof_members = frozenset({"token"})
     life = WEEK
     guide = GUIDE
+    needs: Need = "own"
 
     def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
         """The token in the body is one that we derived for this channel, not long ago."""
@@ -81,8 +82,7 @@ class CrmChannel(Product):
         token = document.get("token") if isinstance(document, dict) else None
         if not isinstance(token, str) or not token:
             raise Unauthenticated("the body has no token; Zohook's own channels always bear one")
-        if not any(keys.secrets):
-            raise Unauthenticated(f"no secret is set for {way.name}: ZOHOOK_SECRET_{way.name.upper()}")
+        need_secret(way, keys)
         channel = reading.identifier(document.get("channel_id"))
         which = signing.which_channel(token, channel, keys.secrets, delivery.received)
         if which is None:
@@ -102,10 +102,7 @@ class CrmChannel(Product):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """One event for each id; an id that is none goes to `bad`."""
-        try:
-            told = Notification.model_validate(strict_json.loads(delivery.body))
-        except ValidationError as error:
-            raise Malformed(reading.reasons(error)) from None
+        told = reading.checked(Notification, strict_json.loads(delivery.body))
         if not reading.is_name(told.module) or not reading.is_name(told.operation):
             raise Malformed("module or operation is no name")
         if not told.ids:

@@ -5,22 +5,20 @@ https://github.com/zoho/crm-oas, v8.0/webhooks
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from receiver.errors import BadFraming, Malformed, Unauthenticated
-from receiver.sources import body, crm_words, pointer, reading, signing, strict_json
+from receiver.errors import Malformed
+from receiver.sources import body, crm_words, pointer, reading, static_secret, strict_json
 from receiver.sources.fingerprints import carries
 from receiver.sources.guide import Guide
 from receiver.sources.product import WEEK, Product
-from receiver.sources.source import Parsed, Verified
+from receiver.sources.source import Parsed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from receiver.event import Delivery
-    from receiver.sources.source import Keys, Way
+    from receiver.sources.source import Keys, Verified, Way
 
 
 GUIDE = Guide(
@@ -72,22 +70,11 @@ class CrmWorkflow(Product):
 
     def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
         """The secret stands in the configured header or in the configured parameter of query or form."""
-        given = _given(delivery, way)
-        if not given:
-            raise Unauthenticated(f"no secret came: add {_place(way)} to the webhook in Zoho")
-        if not any(keys.secrets):
-            raise Unauthenticated(f"no secret is set for {way.name}: ZOHOOK_SECRET_{way.name.upper()}")
-        which = signing.which_static(given, keys.secrets)
-        if which is None:
-            raise Unauthenticated(f"the secret in {_place(way)} is not the one of {way.name}")
-        return Verified("static", which)
+        return static_secret.verify(delivery, way, keys)
 
     def sign(self, delivery: Delivery, way: Way, secret: str) -> Delivery:
         """The secret in the configured header, or else in the configured parameter of the query."""
-        if way.secret_header:
-            return signing.bearing(delivery, way.secret_header, secret)
-        pair = f"{quote(way.secret_parameter, safe='')}={quote(secret, safe='')}".encode()
-        return replace(delivery, query=b"&".join(part for part in (delivery.query, pair) if part))
+        return static_secret.sign(delivery, way, secret)
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The one event, named by the URL. Its data leaves out empty texts and merge fields not filled."""
@@ -121,29 +108,6 @@ class CrmWorkflow(Product):
     def types(self) -> Sequence[str]:
         """None: the admin names the events, in zohook.toml."""
         return ()
-
-
-def _place(way: Way) -> str:
-    header = f"the header {way.secret_header}" if way.secret_header else ""
-    parameter = f"the parameter {way.secret_parameter}" if way.secret_parameter else ""
-    return " or ".join(place for place in (header, parameter) if place) or "a secret_header"
-
-
-def _given(delivery: Delivery, way: Way) -> str:
-    """What was sent as the secret; raises BadFraming where it came twice, for two readers may differ."""
-    header = delivery.header(way.secret_header.lower()) if way.secret_header else None
-    if header or not way.secret_parameter:
-        return header or ""
-    try:
-        found = [
-            read.get(way.secret_parameter, "") for read in (body.fields(delivery.query), body.form(delivery))
-        ]
-    except Malformed as error:
-        raise Unauthenticated(f"no secret can be read: {error}") from None
-    texts = [text for text in found if text]
-    if len(texts) > 1 or any(isinstance(text, list) for text in texts):
-        raise BadFraming(f"the parameter {way.secret_parameter} came more than once; send it once")
-    return str(texts[0]) if texts else ""
 
 
 def _document(delivery: Delivery, way: Way) -> Any:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from receiver.errors import Malformed, Unauthenticated
 from receiver.sources import desk_jwt, reading, signing, strict_json
-from receiver.sources.fingerprints import carries
+from receiver.sources.fingerprints import looks_like
 from receiver.sources.guide import Guide
 from receiver.sources.product import WEEK, Product, taken
 from receiver.sources.reading import Identifier, Milliseconds  # noqa: TC001 - pydantic reads it
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from receiver.event import Delivery, Event
-    from receiver.sources.source import Keys, Way
+    from receiver.sources.source import Keys, Need, Way
 
 WORDS = (
     *(
@@ -98,12 +98,14 @@ class Desk(Product):
 
     life = WEEK
     guide = GUIDE
+    needs: Need = "jwks"
+    header = desk_jwt.HEADER
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:  # noqa: ARG002
         """Desk tries the URL first: a GET, then a POST without token or events, and wants 200 for both."""
         if delivery.method in ("GET", "HEAD"):
             return True
-        return not carries(delivery, desk_jwt.HEADER) and b'"eventType"' not in delivery.body
+        return b'"eventType"' not in delivery.body and looks_like(delivery) is None
 
     def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
         """The token is Desk's, in time, and of our organisation and webhook."""
@@ -117,9 +119,10 @@ class Desk(Product):
         """The token in its header. `secret` is the token: nobody but Desk, or the simulator, can make one."""
         return signing.bearing(delivery, desk_jwt.HEADER, secret)
 
-    def key_id(self, delivery: Delivery) -> str:
-        """The `kid` of the token."""
-        return desk_jwt.key_id(delivery)
+    def lacks(self, delivery: Delivery, keys: Keys) -> bool:
+        """Whether the token names a key that is not at hand. It may be newer than ours."""
+        named = desk_jwt.key_id(delivery)
+        return bool(named) and named not in keys.jwks
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """One event for each element; one that is unreadable or of another organisation goes to `bad`."""
@@ -129,11 +132,8 @@ class Desk(Product):
         parsed = Parsed()
         for position, element in enumerate(document):
             try:
-                parsed.events.append(
-                    self._of(DeskEvent.model_validate(element), position, delivery, way, verified)
-                )
-            except ValidationError as error:
-                parsed.bad.append(f"element {position}: {reading.reasons(error)}")
+                told = reading.checked(DeskEvent, element)
+                parsed.events.append(self._of(told, position, delivery, way, verified))
             except Malformed as error:
                 parsed.bad.append(f"element {position}: {error}")
         return taken(parsed)

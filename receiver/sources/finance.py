@@ -12,9 +12,8 @@ from urllib.parse import unquote_to_bytes
 from receiver.errors import Malformed, Unauthenticated
 from receiver.sources import body, pointer, reading, signing, strict_json
 from receiver.sources.fingerprints import FINANCE as HEADER
-from receiver.sources.fingerprints import carries
 from receiver.sources.guide import Guide
-from receiver.sources.product import Product
+from receiver.sources.product import Product, need_secret
 from receiver.sources.source import Parsed, Verified
 
 if TYPE_CHECKING:
@@ -68,11 +67,8 @@ class Finance(Product):
     """One event for each request: a workflow's webhook sends one record."""
 
     methods = frozenset({"POST", "PUT", "DELETE"})
+    header = HEADER
     guide = GUIDE
-
-    def handshake(self, delivery: Delivery, way: Way) -> bool:
-        """A request that brings neither a body nor a signature."""
-        return super().handshake(delivery, way) and not carries(delivery, HEADER)
 
     def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
         """The signature is the HMAC of the sorted pairs of query and form, then of a body that is no form.
@@ -87,13 +83,12 @@ class Finance(Product):
             )
         if given.lstrip().startswith("t="):
             raise Unauthenticated(f"{HEADER} has the form of Zoho Payments; {self.product} sends bare hex")
-        if not any(keys.secrets):
-            raise Unauthenticated(f"no secret is set for {way.name}: ZOHOOK_SECRET_{way.name.upper()}")
+        need_secret(way, keys)
         try:
             texts = signed_texts(delivery)
         except Malformed as error:
             raise Unauthenticated(f"what was signed cannot be read: {error}") from None
-        which = signing.which_hex(given, keys.secrets, texts)
+        which = signing.which_hmac(signing.from_hex(given), keys.secrets, texts)
         if which is None:
             raise Unauthenticated(
                 f"{HEADER} does not fit query and body, or does not come of the secret of {way.name}"

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from receiver.event import Delivery
 
 FINANCE = "x-zoho-webhook-signature"
+COMMERCE = "x-zoho-event"
 
 TITLES = {
     "desk": "Zoho Desk",
@@ -64,6 +65,7 @@ def _stamped(delivery: Delivery) -> bool:
 
 _MARKS: tuple[tuple[str, Callable[[Delivery], bool]], ...] = (
     ("desk", _header("x-zdesk-jwt")),
+    ("commerce", _header(COMMERCE)),
     ("mail", _header("x-hook-secret", "x-hook-signature")),
     ("sign", _header("x-zs-webhook-signature")),
     ("payments", _stamped),
@@ -71,11 +73,12 @@ _MARKS: tuple[tuple[str, Callable[[Delivery], bool]], ...] = (
     ("books", _header(FINANCE)),
     ("salesiq", _header("x-siqsignature")),
     ("cliq", _header("x-cliq-signature")),
-    ("commerce", _header("x-zoho-event")),
     ("projects", _header("x-zp-webhook-signature")),
     ("zeptomail", _header("producer-signature")),
     ("crm_channel", _says(b'"channel_id"', b'"resource_uri"', b'"operation"')),
     ("sign", _says(b'"notifications"', b'"requests"', b'"operation_type"')),
     ("desk", _says(b'"eventType"', b'"payload"')),
     ("mail", _says(b'"zuid"', b'"messageId')),
+    ("payments", _says(b'"event_object"', b'"event_type"')),
+    ("salesiq", _says(b'"event"', b'"entity_type"', b'"entity"')),
 )

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from receiver.errors import Malformed
+from receiver.errors import Malformed, Unauthenticated
 from receiver.event import Event, new_id
-from receiver.sources import body, fingerprints, pointer
+from receiver.sources import body, fingerprints, pointer, reading
 from receiver.sources.guide import Guide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from receiver.event import Delivery
-    from receiver.sources.source import Parsed, Verified, Way
+    from receiver.sources.source import Keys, Need, Offer, Parsed, Verified, Way
 
 WEEK = 7 * 86_400.0
 MINUTE = 60.0
@@ -26,6 +26,9 @@ class Product:
 
     methods: frozenset[str] = frozenset({"POST"})
     proof_members: frozenset[str] = frozenset()
+    needs: Need = "secret"
+    header: str = ""
+    """The header that bears the proof, where one does; small letters."""
     life = MINUTE
     """How long a mark lives: a week where facts have an identity, a minute where there are only bytes."""
     guide = Guide()
@@ -40,10 +43,11 @@ class Product:
         return fingerprints.looks_like(delivery) == fingerprints.family(self.product)
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:  # noqa: ARG002 - part of the interface
-        """A browser or a probe that brings nothing: a GET or HEAD, or a POST without a body."""
-        return delivery.method in ("GET", "HEAD") or (
+        """A browser or a probe that brings nothing: a GET or HEAD, or a POST without a body, and no proof."""
+        bare = delivery.method in ("GET", "HEAD") or (
             delivery.method == "POST" and body.kind(delivery) == "empty"
         )
+        return bare and not fingerprints.carries(delivery, self.header)
 
     def window(self, way: Way) -> float:
         """For how many seconds a redelivery of a fact is recognised; 0 where the check is off."""
@@ -53,9 +57,13 @@ class Product:
             return way.dedupe_for
         return WEEK if way.dedupe else self.life
 
-    def key_id(self, delivery: Delivery) -> str:  # noqa: ARG002
-        """Empty: no public key is named."""
-        return ""
+    def lacks(self, delivery: Delivery, keys: Keys) -> bool:  # noqa: ARG002
+        """False: all keys there are come from the settings."""
+        return False
+
+    def offered(self, delivery: Delivery, keys: Keys) -> Offer | None:  # noqa: ARG002
+        """None: nobody but the operator says which secret is ours."""
+        return None
 
     def native(self, word: str) -> str | None:  # noqa: ARG002
         """None: the product has no words of its own for its events."""
@@ -67,6 +75,17 @@ class Product:
             return word
         native = self.native(word)
         return native if native and "*" not in native else f"{self.prefix}.{word}"
+
+    def dotted(self, word: str) -> str:
+        """The type for a word with dots of the product's own: its first part is the resource, all others are the verb.
+
+        "conversation.operator.replied" is `salesiq.conversation.operator_replied`, so that what happens to one conversation is about
+        one record. Raises Malformed where a part is no name.
+        """
+        resource, *verb = word.split(".")
+        if not all(reading.is_name(part) for part in (resource, *verb)):
+            raise Malformed("the name of the event is none")
+        return ".".join([self.prefix, resource, *(["_".join(verb)] if verb else [])])
 
     def _event(
         self,
@@ -117,11 +136,17 @@ class Product:
             fact = None if None in own else own
         if fact is not None:
             return orjson.dumps([event.type, *fact]).decode()
-        same = f"sha256:{delivery.digest()}" + (f":{event.record_id}" if event.record_id else "")
+        same = f"sha256:{delivery.digest()}:{event.type}" + (f":{event.record_id}" if event.record_id else "")
         if window > MINUTE and way.dedupe_for is None:
             # In the week that the mark lives the same bytes may tell two facts: it fits for a minute only.
             same += f"@{delivery.received // 60_000}"
         return same
+
+
+def need_secret(way: Way, keys: Keys) -> None:
+    """Raises Unauthenticated where no secret is set, or only an empty one: that would let everybody in."""
+    if not any(keys.secrets):
+        raise Unauthenticated(f"no secret is set for {way.name}: ZOHOOK_SECRET_{way.name.upper()}")
 
 
 def taken(parsed: Parsed) -> Parsed:

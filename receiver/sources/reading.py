@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BeforeValidator
+from pydantic import BaseModel, BeforeValidator, ValidationError
 
-if TYPE_CHECKING:
-    from pydantic import ValidationError
+from receiver.errors import Malformed
+
+Model = TypeVar("Model", bound=BaseModel)
 
 _LATEST = 253_402_300_799_999
 """The last millisecond of the year 9999, after which no datetime is."""
@@ -48,6 +50,11 @@ def _within(ms: int) -> int | None:
     return ms if 0 <= ms <= _LATEST else None
 
 
+def digest(text: bytes) -> str:
+    """A short name for these bytes, the same every time."""
+    return hashlib.sha256(text).hexdigest()[:40]
+
+
 def is_name(text: str) -> bool:
     """Whether this can be a part of an event's type: letters, digits, `_` and `-`."""
     return _NAME.fullmatch(text) is not None
@@ -80,8 +87,22 @@ def _milliseconds(value: object) -> int | None:
     return found
 
 
+def _maybe_identifier(value: object) -> str:
+    return "" if value is None or value == "" else _identifier(value)
+
+
 Identifier = Annotated[str, BeforeValidator(_identifier)]
+MaybeIdentifier = Annotated[str, BeforeValidator(_maybe_identifier)]
+"""An id that may be missing, null or empty, which are all read as ""."""
 Milliseconds = Annotated[int | None, BeforeValidator(_milliseconds)]
+
+
+def checked(model: type[Model], document: object) -> Model:
+    """The document as the model; raises Malformed with what is wrong with it."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        raise Malformed(reasons(error)) from None
 
 
 def reasons(error: ValidationError) -> str:

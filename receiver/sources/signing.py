@@ -20,6 +20,7 @@ OLDEST, AHEAD = 16, 1
 before as well; one day ahead covers a clock that is wrong."""
 
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{43}=")
 _TOKEN = re.compile(r"([1-9][0-9]{0,6})\.[A-Za-z0-9_-]{40}")
 
 
@@ -34,11 +35,29 @@ def bearing(delivery: Delivery, header: str, value: str) -> Delivery:
     return replace(delivery, headers=(*others, (header.lower(), value)))
 
 
-def which_hex(given: str, secrets: Sequence[str], messages: Iterable[bytes]) -> int | None:
-    """Which of the secrets gives this hex digest of one of the messages, or None. An empty one never fits."""
-    if not _HEX.fullmatch(given):
+def from_hex(given: str) -> bytes | None:
+    """The digest that 64 hex digits of either case spell, or None."""
+    return bytes.fromhex(given) if _HEX.fullmatch(given) else None
+
+
+def from_base64(given: str) -> bytes | None:
+    """The digest that 44 characters of base64 spell, or None."""
+    return spelled_in_base64(given) if _BASE64.fullmatch(given) else None
+
+
+def spelled_in_base64(given: str) -> bytes | None:
+    """The bytes of a base64 text, or None where it is none, or not spelled as a writer spells it: other last letters give the same."""
+    try:
+        raw = base64.b64decode(given.encode("ascii"), validate=True)
+    except ValueError:
         return None
-    claimed = bytes.fromhex(given)
+    return raw if hmac.compare_digest(base64.b64encode(raw), given.encode()) else None
+
+
+def which_hmac(claimed: bytes | None, secrets: Sequence[str], messages: Iterable[bytes]) -> int | None:
+    """Which of the secrets gives this digest of one of the messages, or None. An empty secret never fits."""
+    if claimed is None:
+        return None
     texts = tuple(messages)
     return _first(
         [

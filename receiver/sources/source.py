@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+
     from receiver.event import Delivery, Event
     from receiver.sources.guide import Guide
+
+
+Need = Literal["secret", "own", "jwks", "public", "told"]
+"""What a proof is checked with: a secret of the settings, one of Zohook's own making, public keys that the product's host
+shows, public keys of the settings, or a secret that the product tells at its first request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,28 +35,40 @@ class Way:
     audience: tuple[str, ...] = ()
     dedupe: str | bool = ""
     dedupe_for: float | None = None
+    tolerance: float = 300.0
+    live_only: bool = False
+    secure: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys that a verifier may use, handed to it by the keyring: the verifier itself looks nothing up.
 
-    `secrets` are newest first, any of them fits; `jwks` maps key ids to public key objects of `cryptography`;
-    `issuer` is the organisation whose tokens are taken, as the token's `iss` says it (`orgId:123`).
+    `secrets` and `public` (RSA keys) are newest first, any of them fits; `jwks` maps key ids to public key objects of
+    `cryptography`; `issuer` is the organisation whose tokens are taken, as the token's `iss` says it (`orgId:123`).
     """
 
     secrets: tuple[str, ...] = ()
+    public: tuple[RSAPublicKey, ...] = ()
     jwks: Mapping[str, Any] = field(default_factory=dict)
     issuer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """How a delivery proved itself: `by` is hmac, jwt, token or static; `secret` is which fitted."""
+    """How a delivery proved itself: `by` is hmac, rsa, jwt, token or static; `secret` is which secret or key fitted."""
 
     by: str
     secret: int = 0
     organisation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A secret that a product tells at its first request; `signed` says whether a delivery comes along with it."""
+
+    secret: str
+    signed: bool
 
 
 @dataclass(slots=True)
@@ -70,6 +89,7 @@ class Source(Protocol):
     """What to type into Zoho's screens, and what is fresh in a captured delivery that is sent again."""
     proof_members: frozenset[str]
     """Names in a JSON body whose values are proof, and so are not kept in clear."""
+    needs: Need
 
     def fingerprint(self, delivery: Delivery) -> bool:
         """Whether a delivery looks like this product's, to name the mistake of a wrong source."""
@@ -95,8 +115,12 @@ class Source(Protocol):
         """For how many seconds a redelivery of a fact is recognised; 0 where the check is off."""
         ...
 
-    def key_id(self, delivery: Delivery) -> str:
-        """The id of the public key that the delivery names, for the keyring to fetch; empty for none."""
+    def lacks(self, delivery: Delivery, keys: Keys) -> bool:
+        """Whether the delivery needs a key that is not among these, so that the keyring should look for newer ones."""
+        ...
+
+    def offered(self, delivery: Delivery, keys: Keys) -> Offer | None:
+        """The secret that this request tells us, if it does; whether it may be taken is not decided here."""
         ...
 
     def named(self, word: str) -> str:

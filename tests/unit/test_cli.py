@@ -91,7 +91,6 @@ def test_every_command_has_help(zohook: Run) -> None:
         "init",
         "connect",
         "send",
-        "spool",
         "version",
     }
     for name in names:

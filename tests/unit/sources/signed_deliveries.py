@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 SAMPLES = shipped.FOLDER
 RECEIVED = 1_750_102_640_000
 DAY = RECEIVED // 86_400_000
-SECRETS = {"new": "newsecret-0123456789", "old": "oldsecret-0123456789", "wrong": "wrongsecret-0123456789"}
+SECRETS = {
+    "new": "newsecret-0123456789",
+    "old": "oldsecret-0123456789",
+    "wrong": "wrongsecret-0123456789",
+    "empty": "",
+}
 ORGANISATION, WEBHOOK = "54983163", "777000111"
 CHANNEL = "123456789012345678"
 
@@ -61,24 +66,43 @@ def finance_signature(secret: str, text: bytes) -> str:
     return hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
 
 
+class Deliver(Protocol):
+    """Makes a delivery with any proof, or with None, where the product puts its own; of a sample, or of this body."""
+
+    def __call__(self, proof: str | None, body: bytes | None = None) -> Delivery: ...
+
+
 @dataclass(frozen=True)
 class Kit:
-    """How one product proves its deliveries. `deliver(proof)` puts any proof, or None, where the product puts its own."""
+    """How one product proves its deliveries. `prove(name, body)` is the proof by the secret or key of that name.
+
+    `scheme` is shared by products of which one takes the other's deliveries; `hex` says that its letters may be of either case.
+    """
 
     way: Way
-    deliver: Callable[[str | None], Delivery]
-    prove: Callable[[str], str]
+    deliver: Deliver
+    prove: Callable[[str, bytes], str]
     keys: Callable[..., Keys]
     by: str
     header: str = ""
     binds_body: bool = False
+    scheme: str = ""
+    hex: bool = False
+    marked: bool = True
+    """Whether it has marks of its own, by which a mistake can be named."""
 
-    def proven(self, name: str = "new") -> Delivery:
+    def proven(self, name: str = "new", body: bytes | None = None) -> Delivery:
         """A delivery proven with the secret or key of that name."""
-        return self.deliver(self.prove(name))
+        bare = self.deliver(None, body)
+        return self.deliver(self.prove(name, bare.body), body)
+
+    def proof(self, name: str = "new") -> str:
+        """The proof of its usual delivery."""
+        return self.prove(name, self.deliver(None).body)
 
 
-def _secrets(*names: str) -> Keys:
+def secrets(*names: str) -> Keys:
+    """Keys of these secrets."""
     return Keys(tuple(SECRETS[name] for name in names))
 
 
@@ -87,9 +111,12 @@ def _jwks(*names: str) -> Keys:
     return Keys(jwks={name: private_key(name).public_key() for name in names}, issuer=f"orgId:{ORGANISATION}")
 
 
-def notification(proof: str | None, case: str = "insert", **changed: Any) -> Delivery:
+def notification(
+    proof: str | None, body: bytes | None = None, *, case: str = "insert", **changed: Any
+) -> Delivery:
     """A callback of our channel with that token."""
-    document = {**json.loads(sample("crm_channel", case)), "channel_id": CHANNEL, "token": proof, **changed}
+    said = json.loads(sample("crm_channel", case) if body is None else body)
+    document = {**said, "channel_id": CHANNEL, "token": proof, **changed}
     if proof is None:
         del document["token"]
     return Delivery.arrive("crm", json.dumps(document).encode(), received=RECEIVED)
@@ -121,37 +148,39 @@ def desk(proof: str | None, body: bytes | None = None) -> Delivery:
 
 
 def _finance_kit(product: str) -> Kit:
-    signed = b"eventinvoice.paid" + sample("books", "invoice-minimal")
     return Kit(
         Way(product, product, events=("invoice.paid",)),
         finance,
-        lambda name: finance_signature(SECRETS[name], signed),
-        _secrets,
+        lambda name, body: finance_signature(SECRETS[name], b"eventinvoice.paid" + body),
+        secrets,
         "hmac",
         "x-zoho-webhook-signature",
         binds_body=True,
+        scheme="finance",
+        hex=True,
     )
 
 
-def _desk_token(name: str) -> str:
+def _desk_token(name: str, body: bytes) -> str:
     return token("wrong", {"kid": "new"}) if name == "wrong" else token(name)
 
 
-KITS: dict[str, Kit] = {
+FIRST: dict[str, Kit] = {
     "crm_channel": Kit(
         Way("crm", "crm_channel"),
         notification,
-        lambda name: signing.channel_token(SECRETS[name], CHANNEL, DAY),
-        _secrets,
+        lambda name, body: signing.channel_token(SECRETS[name], CHANNEL, DAY),
+        secrets,
         "token",
     ),
     "crm_workflow": Kit(
         Way("rules", "crm_workflow", events=("Deals.won",), id="/lead_id"),
         workflow,
-        SECRETS.__getitem__,
-        _secrets,
+        lambda name, body: SECRETS[name],
+        secrets,
         "static",
         "x-webhook-token",
+        marked=False,
     ),
     **{product: _finance_kit(product) for product in ("books", "inventory", "invoice", "billing", "expense")},
     "desk": Kit(Way("desk", "desk", audience=(WEBHOOK,)), desk, _desk_token, _jwks, "jwt", "x-zdesk-jwt"),

@@ -7,7 +7,8 @@ import time
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from signed_deliveries import KITS, SECRETS, changed, workflow
+from kits import KITS
+from signed_deliveries import SECRETS, changed, workflow
 
 from receiver.event import Delivery
 from receiver.intake.secrecy import Names, cover, uncover
@@ -31,16 +32,16 @@ def names(product: str) -> Names:
     return Names.of(KITS[product].way, PRODUCTS[product].proof_members)
 
 
-@pytest.mark.parametrize("product", [product for product, kit in KITS.items() if kit.by != "hmac"])
+@pytest.mark.parametrize("product", [product for product, kit in KITS.items() if not kit.binds_body])
 def test_no_proof_that_can_be_used_again_is_kept(product):
     """Of every product whose proof is not bound to its bytes, the proof is gone from the delivery, and the rest is there."""
     kit = KITS[product]
     delivery = kit.proven()
     covered, pieces = cover(delivery, names(product))
-    assert kit.prove("new").encode() in everything(delivery)
-    assert kit.prove("new").encode() not in everything(covered)
+    assert kit.proof().encode() in everything(delivery)
+    assert kit.proof().encode() not in everything(covered)
     assert len(pieces) == 1
-    assert len(everything(covered)) == len(everything(delivery)) - len(kit.prove("new")) + 3
+    assert len(everything(covered)) == len(everything(delivery)) - len(kit.proof()) + 3
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
@@ -54,11 +55,11 @@ def test_a_delivery_of_any_product_verifies_again_after_it_was_covered(product):
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-@pytest.mark.parametrize("other", [product for product, kit in KITS.items() if kit.by != "hmac"])
+@pytest.mark.parametrize("other", [product for product, kit in KITS.items() if not kit.binds_body])
 def test_a_proof_at_the_wrong_source_is_covered_too(product, other):
     """Whoever posts to the URL of another source has his secret covered there as well."""
     covered, _ = cover(KITS[other].proven(), names(product).widened(()))
-    assert KITS[other].prove("new").encode() not in everything(covered)
+    assert KITS[other].proof().encode() not in everything(covered)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ KEYS = Keys((SECRETS["new"],))
 
 def told(case: str = "insert", way: Way = CRM, **changed: object) -> list[Event]:
     """The events of a callback."""
-    return CHANNELS.parse(notification("a-token-in-clear", case, **changed), way, TOKEN).events
+    return CHANNELS.parse(notification("a-token-in-clear", case=case, **changed), way, TOKEN).events
 
 
 def test_an_insert_is_one_event():

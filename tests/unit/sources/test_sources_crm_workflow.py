@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from signed_deliveries import KITS, RECEIVED, SECRETS, changed, workflow
+from kits import KITS
+from signed_deliveries import RECEIVED, SECRETS, changed, workflow
 
 from receiver.errors import BadFraming, Malformed, Unauthenticated
 from receiver.event import Delivery, Event

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from kits import KITS
 from signed_deliveries import (
-    KITS,
     ORGANISATION,
     desk,
     sample,

@@ -9,8 +9,8 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from kits import KITS
 from signed_deliveries import (
-    KITS,
     ORGANISATION,
     RECEIVED,
     WEBHOOK,
@@ -184,8 +184,9 @@ def test_a_key_of_another_kind_is_refused():
             DESK.verify(desk(SOUND), WAY, Keys(jwks={"new": odd}, issuer=KEYS.issuer))
 
 
-def test_the_key_id_is_told():
-    """The keyring learns which key a token names, and nothing from what is no token."""
-    assert DESK.key_id(desk(SOUND)) == "new"
-    assert [DESK.key_id(desk(text)) for text in (None, "", "x", "A.A.A", raw([], {}))] == [""] * 5
-    assert PRODUCTS["books"].key_id(desk(SOUND)) == ""
+def test_an_unknown_key_is_missed():
+    """The keyring is asked for newer keys where a token names one that is not at hand, and not for what is no token."""
+    assert DESK.lacks(desk(SOUND), Keys())
+    assert not DESK.lacks(desk(SOUND), KITS["desk"].keys("new"))
+    assert not any(DESK.lacks(desk(text), Keys()) for text in (None, "", "x", "A.A.A", raw([], {})))
+    assert not PRODUCTS["books"].lacks(desk(SOUND), Keys())

@@ -9,7 +9,8 @@ import orjson
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from signed_deliveries import KITS, RECEIVED, SAMPLES, token
+from kits import KITS
+from signed_deliveries import RECEIVED, SAMPLES, token
 
 from receiver.errors import DeliveryError, Malformed
 from receiver.event import Delivery, Event
@@ -175,7 +176,8 @@ def test_any_proof_is_refused_with_an_error_of_a_delivery(product, body, query, 
     kit, source = KITS[product], PRODUCTS[product]
     sent = [("content-type", kind), *([(kit.header, proof)] if kit.header else [])]
     delivery = Delivery.arrive("x", body, query=query, headers=sent, received=RECEIVED)
-    source.key_id(delivery)
+    source.lacks(delivery, kit.keys("new"))
+    source.offered(delivery, kit.keys("new"))
     with pytest.raises(DeliveryError) as refused:
         source.verify(delivery, kit.way, kit.keys("new"))
     assert not isinstance(refused.value, Malformed)

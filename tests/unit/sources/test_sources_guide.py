@@ -8,7 +8,8 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from signed_deliveries import KITS, RECEIVED, SECRETS, sample, samples
+from kits import KITS
+from signed_deliveries import RECEIVED, SECRETS, sample, samples
 
 from receiver.errors import Malformed
 from receiver.event import Delivery
@@ -46,7 +47,7 @@ class TestEveryProduct:
         """`sign` and `verify` are one recipe: a delivery without proof is taken once it is signed."""
         kit = KITS[product]
         source = PRODUCTS[product]
-        secret = kit.prove("new") if source.guide.whose == "public" else SECRETS["new"]
+        secret = kit.proof() if source.guide.whose == "public" else SECRETS["new"]
         signed = source.sign(kit.deliver(None), kit.way, secret)
         assert source.verify(signed, kit.way, kit.keys("new")).by == kit.by
         again = source.sign(signed, kit.way, secret)
