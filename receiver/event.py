@@ -36,6 +36,12 @@ def new_id(at: int | None = None) -> str:
     return base64.b32encode((number << 4).to_bytes(13, "big"))[:20].translate(_LETTERS).decode()
 
 
+def id_within(whole: str, index: int) -> str:
+    """The id of a part, the same whenever it is asked for: of the time of the whole, and of a hash in the place of chance."""
+    chance = hashlib.sha256(f"{whole}|{index}".encode()).digest()[:7]
+    return whole[:10] + base64.b32encode(chance)[:10].translate(_LETTERS).decode()
+
+
 def moment(ms: int) -> datetime:
     """A time of the ledger as an aware datetime."""
     return datetime.fromtimestamp(ms / 1000, UTC)

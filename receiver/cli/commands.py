@@ -10,6 +10,7 @@ import typer
 
 from receiver.cli import operate
 from receiver.errors import SettingsError
+from receiver.cli.reverify import reverify
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
@@ -222,3 +223,4 @@ def version() -> None:
 
 
 operate.add(app)
+app.command()(reverify)

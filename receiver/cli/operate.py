@@ -144,10 +144,10 @@ def _filter(
 
     if state not in {"dead", "skipped"}:
         raise SettingsError(f"--state is dead or skipped, not {state!r}")
-    return Filter(state, handler, event_type, source, record, error, _moment(since), _moment(until))
+    return Filter(state, handler, event_type, source, record, error, moment(since), moment(until))
 
 
-def _moment(text: str) -> int:
+def moment(text: str) -> int:
     """Milliseconds since 1970 of "3d" (ago) or of an ISO time, UTC unless it says otherwise; 0 for ""."""
     from receiver.event import now_ms
     from receiver.settings_tables import seconds

@@ -296,23 +296,32 @@ def types(redis: Redis) -> list[str]:
 def delivery(redis: Redis, delivery_id: str, *, body: bool = True) -> DeliveryRow | None:
     """One delivery with its raw bytes."""
     fields = ["meta", "verdict", "same", *(["body"] if body else [])]
-    found = cast("list[bytes | None]", redis.hmget(keys.delivery(delivery_id), fields))
-    if found[0] is None:
-        return None
-    raw = found[3] if body else None
-    meta = orjson.loads(found[0])
-    return DeliveryRow(
-        id=delivery_id,
-        verdict=(found[1] or b"accepted").decode(),
-        sealed=meta.pop("sealed", ""),
-        meta=meta,
-        body=None if raw is None else unpack(raw),
-        same=tuple((found[2] or b"").decode().split()),
+    return _delivery_row(
+        delivery_id, cast("list[bytes | None]", redis.hmget(keys.delivery(delivery_id), fields))
     )
 
 
 def deliveries(redis: Redis, verdict: str, *, start: int = 0, count: int = 50) -> list[DeliveryRow]:
-    """Deliveries with a verdict other than accepted (rejected, quarantined, duplicate, unverified), newest first."""
+    """Deliveries with a verdict other than accepted (rejected, quarantined, duplicate, unverified), newest first, without bodies."""
     found = cast("list[bytes]", redis.zrevrange(keys.deliveries(verdict), start, start + count - 1))
-    rows = [delivery(redis, each.decode(), body=False) for each in found]
+    ids = [each.decode() for each in found]
+    pipe = redis.pipeline(transaction=False)
+    for each in ids:
+        pipe.hmget(keys.delivery(each), "meta", "verdict", "same")
+    rows = [_delivery_row(each, fields) for each, fields in zip(ids, pipe.execute(), strict=True)]
     return [row for row in rows if row is not None]
+
+
+def _delivery_row(delivery_id: str, found: Sequence[bytes | None]) -> DeliveryRow | None:
+    said, verdict, same, *body = found
+    if said is None:
+        return None
+    meta = orjson.loads(said)
+    return DeliveryRow(
+        id=delivery_id,
+        verdict=(verdict or b"accepted").decode(),
+        sealed=meta.pop("sealed", ""),
+        meta=meta,
+        body=unpack(body[0]) if body and body[0] is not None else None,
+        same=tuple((same or b"").decode().split()),
+    )

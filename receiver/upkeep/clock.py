@@ -16,6 +16,7 @@ from receiver.event import new_id
 from receiver.ledger.connect import check, connect
 from receiver.routing.sweep import hold_lease
 from receiver.upkeep import channels, retention
+from receiver.upkeep.unverified import Unverified
 from receiver.zoho import Clients
 from receiver.zoho.vault import Vault
 
@@ -36,6 +37,7 @@ class Clock:
     def __init__(self, settings: Settings, redis: Redis, clients: Clients) -> None:
         self._settings, self._redis, self._clients = settings, redis, clients
         self._name = f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}"
+        self._unverified = Unverified(redis, settings)
         self._trimmed = -TRIM
         self.stopping = threading.Event()
 
@@ -46,6 +48,7 @@ class Clock:
                 if hold_lease(self._redis, keys.clock(), self._name, ROUND * 3):
                     channels.ensure(self._settings, self._redis, self._clients)
                     self._trim()
+                    self._unverified.verify()
             except (RedisError, ZohookError) as error:
                 log.warning("clock.failed", error=str(error))
             self.stopping.wait(ROUND)
