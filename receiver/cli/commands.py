@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli import operate
-from receiver.errors import SettingsError
 from receiver.cli.reverify import reverify
+from receiver.errors import SettingsError
 
 if TYPE_CHECKING:
     from receiver.settings import Settings
