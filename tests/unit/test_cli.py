@@ -91,6 +91,7 @@ def test_every_command_has_help(zohook: Run) -> None:
         "init",
         "connect",
         "send",
+        "reverify",
         "version",
     }
     for name in names:
