@@ -22,6 +22,7 @@ from receiver.intake.limits import Buckets
 from receiver.intake.seals import Seals
 from receiver.intake.spool import Spool
 from receiver.ledger.connect import check, connect, connect_door
+from receiver.ledger.witness import Witness
 from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
@@ -40,14 +41,15 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> S
     """
     logs.setup(settings)
     redis = connect(settings)
-    spool = Spool.of(settings)
-    drain = _drain(settings, spool)
+    spool, witness = Spool.of(settings), Witness.of(settings)
+    drain = _drain(settings, spool, witness)
     vault = Vault.open_or_make(settings)
     at_the_door = connect_door(settings)
     keyring = Keyring(settings, vault, at_the_door)
     committer = Committer(
         at_the_door,
         spool,
+        witness,
         again=settings.worker.again,
         cap=settings.web.rejects_per_minute,
         deadline=settings.redis.deadline,
@@ -76,7 +78,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> S
     )
 
 
-def _drain(settings: Settings, spool: Spool) -> Drain:
+def _drain(settings: Settings, spool: Spool, witness: Witness) -> Drain:
     """The drain, with a Redis that is fit or, where the spool can stand in for it, one that does not answer."""
     deadline = settings.redis.deadline
     redis = connect(
@@ -92,5 +94,5 @@ def _drain(settings: Settings, spool: Spool) -> Drain:
         if spool.broken:
             raise
         logs.get("spool").error("redis.away", error=str(error), effect="deliveries go to the spool")
-        return Drain(spool, redis, settings, fit=False)
-    return Drain(spool, redis, settings, fit=True)
+        return Drain(spool, redis, settings, witness, fit=False)
+    return Drain(spool, redis, settings, witness, fit=True)

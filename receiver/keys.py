@@ -151,6 +151,16 @@ def sequence() -> str:
     return "zh:seq"
 
 
+def epoch() -> str:
+    """String: the random name of this ledger, made once. Kept: gone or another where Redis was emptied or exchanged."""
+    return "zh:epoch"
+
+
+def breaks() -> str:
+    """Hash of the times when the ledger was found emptied, exchanged or behind what it had said, JSON. At most 1,000; kept."""
+    return "zh:breaks"
+
+
 def job(job_id: str) -> str:
     """Hash of one job (`EVENT:HANDLER`): `state`, `run`, `tries`, ... Lives as long as its event."""
     return f"zh:j:{job_id}"
@@ -329,6 +339,21 @@ def rq_queue(name: str) -> str:
 def rq_wip(name: str) -> str:
     """RQ's registry of the slips that a worker has started of one queue."""
     return f"{RQ}:wip:{name}"
+
+
+def rq_ended(registry: str, name: str) -> str:
+    """RQ's registry of the jobs of one queue that are `finished`, `failed` or `canceled`."""
+    return f"{RQ}:{registry}:{name}"
+
+
+def rq_workers() -> str:
+    """RQ's set of workers."""
+    return f"{RQ}:workers"
+
+
+def rq_workers_of(name: str) -> str:
+    """RQ's set of the workers of one queue."""
+    return f"{RQ}:workers:{name}"
 
 
 def rq_execution(rq_id: str, execution: str) -> str:

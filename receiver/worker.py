@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import signal
 import sys
@@ -21,7 +22,7 @@ from receiver.ledger.runs import Ending
 from receiver.routing import process as processes
 from receiver.routing import route, run
 from receiver.routing.finisher import Finisher
-from receiver.routing.leases import TimedOut
+from receiver.routing.leases import Leases, TimedOut
 from receiver.routing.process import Process
 from receiver.routing.router import unknown_patterns
 from receiver.routing.slips import Slip as SlipJob
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 log = logs.get("worker")
 BEAT = 15.0
 LOST_THREADS = 0.5
+GRACE = 3.0
+"""Seconds that a handler in a process of its own has to come back after its time limit, before that process ends."""
 
 
 class Worker(BaseWorker):
@@ -236,6 +239,7 @@ class Worker(BaseWorker):
         self.set_state(WorkerStatus.BUSY if under_way else WorkerStatus.IDLE)
         turns.beat(self.connection, self.name, self.names, under_way)
         self.process.catalogue.publish()
+        self.process.witness.look(self.connection)
         self.check_for_suspension(burst=False)
 
     def _crippled(self) -> bool:
@@ -319,11 +323,22 @@ def alone(kind: str, found_id: str, run_number: str, name: str) -> int:
     settings = Settings.load()
     logs.setup(settings)
     process = Process(settings, name=name)
+    threading.Thread(target=_end_if_stuck, args=(process.leases,), name="end", daemon=True).start()
     try:
         run.work(process, cast("Kind", kind), found_id, int(run_number), alone=True)
     finally:
         process.close()
     return 0
+
+
+def _end_if_stuck(leases: Leases) -> None:
+    """End this process once its handler is past its time limit and does not come back: the run was ended before."""
+    while not leases.stuck:
+        time.sleep(0.2)
+    time.sleep(GRACE)
+    if leases.stuck:
+        log.error("suspect.stuck", after=GRACE)
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,7 @@
-"""`zohook check`: everything that a start would refuse, found before a start; nothing is connected to."""
+"""`zohook check`: everything that a start would refuse, found before a start; then a look at the Redis and spool that are there.
+
+Nothing is started and nothing is written. A Redis that does not answer is no error: it may not run yet.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from receiver.event import moment
 from receiver.settings import FILE
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from receiver.routing.plugins import Handler
     from receiver.settings import Settings
 
@@ -37,6 +43,8 @@ def run(settings: Settings) -> int:
     if not handlers:
         packages = ", ".join(settings.handlers.packages)
         console.print(f"look: no handler was found in {packages}; declare one with @on", markup=False)
+    for hint in (*_redis(settings), *_spool(settings)):
+        console.print(f"look: {hint}", markup=False)
     console.print(
         f"{len(settings.sources)} sources, {len(handlers)} handlers: nothing is wrong", markup=False
     )
@@ -69,3 +77,52 @@ def _handlers(handlers: object) -> Table:
         )
         table.add_row(handler.id, "\n".join(handler.patterns), options or "-", handler.doc or "-")
     return table
+
+
+def _redis(settings: Settings) -> Iterator[str]:
+    """What is wrong with the Redis that zohook.toml names, where it answers."""
+    from redis.backoff import NoBackoff
+    from redis.exceptions import RedisError
+    from redis.retry import Retry
+
+    from receiver.errors import LedgerUnavailable
+    from receiver.ledger.condition import FULL, breaks, memory
+    from receiver.ledger.connect import check, connect
+    from receiver.ledger.witness import MEANS
+
+    if not settings.redis.url:
+        return
+    once = {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
+    redis = connect(settings, socket_timeout=2, socket_connect_timeout=1, **once)
+    try:
+        check(redis)
+        room = memory(redis)
+        if room.word != "ok":
+            yield (
+                f"Redis uses {room.share:.0%} of its memory; above {FULL:.0%} deliveries are spooled. "
+                "Give it more maxmemory, or keep less: [retention] days and size"
+            )
+        for each in breaks(redis)[:5]:
+            lost = f", {each.missing} events are missing" if each.missing else ""
+            yield f"{moment(each.at):%Y-%m-%d %H:%M} UTC, found by {each.host}: {MEANS[each.kind]}{lost}"
+    except (RedisError, OSError, LedgerUnavailable) as error:
+        yield f"Redis was not looked at: {error}"
+    finally:
+        redis.close()
+
+
+def _spool(settings: Settings) -> Iterator[str]:
+    """What waits in the spool of this host."""
+    import sqlite3
+
+    from receiver.cli.spool import depth_of
+
+    try:
+        depth = depth_of(settings)
+    except (sqlite3.Error, OSError) as error:
+        yield f"the spool cannot be read: {error}"
+        return
+    if depth and depth.depth:
+        yield f"{depth.depth} deliveries wait in the spool since {moment(depth.oldest):%Y-%m-%d %H:%M} UTC"
+    if depth and depth.quarantined:
+        yield f"{depth.quarantined} deliveries are quarantined in the spool; `zohook spool` shows why"

@@ -213,6 +213,22 @@ def send(
 
 
 @app.command()
+def spool(
+    *,
+    folder: Folder = None,
+    show: Annotated[int | None, typer.Option(help="Print one quarantined delivery as JSON.")] = None,
+    release: Annotated[
+        list[str] | None,
+        typer.Option(help="Try a quarantined delivery again: its number, or all; may be given again."),
+    ] = None,
+) -> None:
+    """Say what waits on this host's disk for Redis, and what the ledger refused of it."""
+    from receiver.cli.spool import run
+
+    raise typer.Exit(run(_settings(folder), show=show, release=tuple(release or ())))
+
+
+@app.command()
 def version() -> None:
     """Say which version this is."""
     import platform

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import orjson
+from markupsafe import escape
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
 
@@ -120,7 +121,11 @@ def fragments_of(redis: Redis, topic: str) -> Fragments:
     """Element id -> its content now. Topics: `nav`, `overview`, `event:ID`. `seq` and `stamp` are no elements: the page
     compares them, to say that there are newer events and to fetch itself again when a job moved.
     """
-    fragments = {"trouble": "", "dead-count": draw("parts/dead_count.html", {"nav": queries.nav(redis)})}
+    nav = queries.nav(redis)
+    fragments = {
+        "trouble": str(escape(nav["alarm"])),
+        "dead-count": draw("parts/dead_count.html", {"nav": nav}),
+    }
     kind, _, event_id = topic.partition(":")
     if kind == "overview":
         fragments |= overview(redis)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from redis.exceptions import RedisError
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from receiver.dashboard import access, queries
 from receiver.dashboard.house import house
-from receiver.ledger import read
+from receiver.ledger import condition, read
+from receiver.ledger.condition import memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,22 +22,29 @@ if TYPE_CHECKING:
     from redis import Redis
     from starlette.requests import Request
 
-FULL = 0.95
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 def healthz(request: Request) -> Response:
-    """200 where Redis answers, else 503. Says no more than that, since it asks for no password."""
+    """200 while deliveries are kept, be it in the spool; 503 where Redis is away and no spool stands in for it.
+
+    Says no more than that, since it asks for no password. `full`: deliveries are spooled, since Redis is short of memory.
+    """
     try:
-        used, limit = queries.memory(house(request).redis)
+        word = memory(house(request).redis).word
     except RedisError:
-        return JSONResponse({"status": "down", "redis": "down"}, 503)
-    full = bool(limit) and used > limit * FULL
-    return JSONResponse({"status": "full" if full else "ok", "redis": "full" if full else "ok"})
+        spool = request.scope["state"].get("spool")
+        if spool is None or spool.broken:
+            return JSONResponse({"status": "down", "redis": "down"}, 503)
+        return JSONResponse({"status": "spooling", "redis": "down"})
+    return JSONResponse({"status": word, "redis": word})
 
 
 def metrics(request: Request) -> Response:
-    """The counts of the ledger for Prometheus: open to this very machine, to others with a password as bearer token."""
+    """The counts of this process and of the ledger for Prometheus; without those of the ledger while Redis is away.
+
+    Open to this very machine, to others with a password as bearer token.
+    """
     here = house(request)
     address = request.client.host if request.client else ""
     direct = access.is_loopback(address) and not any(name in request.headers for name in _FORWARDED)
@@ -45,9 +54,20 @@ def metrics(request: Request) -> Response:
         return PlainTextResponse(
             "a password is needed as bearer token\n", 401, {"www-authenticate": "Bearer"}
         )
+    own = generate_latest(REGISTRY)
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Ledger(here.redis))
-    return Response(generate_latest(registry), media_type="text/plain; version=0.0.4; charset=utf-8")
+    try:
+        ledger = generate_latest(registry) + _up(1)
+    except RedisError:
+        ledger = _up(0)
+    return Response(own + ledger, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _up(value: int) -> bytes:
+    registry = CollectorRegistry(auto_describe=False)
+    Gauge("zohook_redis_up", "1 while Redis answers this process", registry=registry).set(value)
+    return generate_latest(registry)
 
 
 class _Ledger:
@@ -74,11 +94,18 @@ class _Ledger:
             "zohook_workers_busy", "Jobs under way in them", value=sum(each["busy"] for each in living)
         )
         yield GaugeMetricFamily("zohook_events_kept", "Events in the ledger", value=states["events"])
-        used, limit = queries.memory(self._redis)
-        yield GaugeMetricFamily("zohook_redis_memory_bytes", "Memory that Redis uses", value=used)
+        room = memory(self._redis)
+        yield GaugeMetricFamily("zohook_redis_memory_bytes", "Memory that Redis uses", value=room.used)
         yield GaugeMetricFamily(
-            "zohook_redis_memory_limit_bytes", "Memory that Redis may use, 0 for no limit", value=limit
+            "zohook_redis_memory_limit_bytes",
+            "Memory that Redis may use, 0 for no limit",
+            value=room.maxmemory,
         )
+        broken = Counter(each.kind for each in condition.breaks(self._redis))
+        yield _gauge(
+            "zohook_ledger_breaks_found", "Times that the ledger was found to have lost something, by kind", "kind",
+            {kind: broken[kind] for kind in queries.BROKE},
+        )  # fmt: skip
         latencies = sorted(read.latencies(self._redis))
         yield _gauge(
             "zohook_latency_seconds", "Webhook in to job ended, of the last 1,000 jobs", "quantile",

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, cast
 from receiver import keys
 from receiver.dashboard.chart import Minute
 from receiver.event import now_ms
-from receiver.ledger import read
+from receiver.ledger import condition, read
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from redis import Redis
 
+    from receiver.ledger.condition import Memory, SpoolRow
     from receiver.ledger.read import DeliveryRow, EventRow, JobRow
 
 HOUR = 60
@@ -25,12 +26,20 @@ SHOWN_EVENTS = 1_000
 SILENT = 90_000
 """Milliseconds without a heartbeat after which a worker counts as silent."""
 
+ALARM_FOR = 3 * 86_400_000
+"""Milliseconds for which every page says that the ledger lost something."""
+BROKE = {
+    "emptied": "Redis was emptied: what was open and dead in it is gone",
+    "other": "This is another ledger than the one of before",
+    "behind": "Redis went back to an earlier state, in a failover or with an older backup",
+}
+
 TONES = {
     "done": "good", "ok": "good", "idle": "mute", "running": "busy", "scheduled": "wait", "cancelled": "mute", "busy": "busy", "routing": "busy", "due": "wait",
     "retrying": "wait", "held": "hold", "dead": "bad", "unrouted": "bad", "lost": "bad", "silent": "bad", "skipped": "mute",
     "unmatched": "mute", "accepted": "good", "rejected": "bad", "quarantined": "bad", "duplicate": "mute",
     "unverified": "wait", "revoked": "bad", "misconfigured": "bad", "not connected": "mute", "suspended": "hold",
-    "throttled": "hold", "transient": "wait",
+    "throttled": "hold", "transient": "wait", "filling": "wait", "full": "bad",
 }  # fmt: skip
 """The colour of each state; the word is always shown beside it."""
 
@@ -51,7 +60,8 @@ class Overview:
     p99: int
     events: tuple[EventRow, ...]
     dead: tuple[JobRow, ...]
-    memory: tuple[int, int]
+    memory: Memory
+    spools: tuple[SpoolRow, ...]
 
 
 def overview(redis: Redis) -> Overview:
@@ -72,7 +82,8 @@ def overview(redis: Redis) -> Overview:
         p99=percentile(latencies, 0.99),
         events=read.page(redis, count=12, data=False).rows,
         dead=tuple(read.jobs_in(redis, "dead", count=6)),
-        memory=memory(redis),
+        memory=condition.memory(redis),
+        spools=tuple(condition.spools(redis)),
     )
 
 
@@ -92,12 +103,6 @@ def _minutes(counted: Sequence[Mapping[str, int]]) -> tuple[Minute, ...]:
 def percentile(ordered: Sequence[int], part: float) -> int:
     """The value below which that part of the sorted values lies; nought where there are none."""
     return ordered[min(len(ordered) - 1, int(len(ordered) * part))] if ordered else 0
-
-
-def memory(redis: Redis) -> tuple[int, int]:
-    """Bytes that Redis uses, and its limit (nought where it has none)."""
-    info = redis.info("memory")
-    return int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
 
 
 def worker(row: Mapping[str, str]) -> dict[str, Any]:
@@ -132,14 +137,26 @@ def milliseconds(iso: str) -> int:
     return int((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def nav(redis: Redis) -> dict[str, int]:
-    """The numbers beside the names of the pages."""
+def nav(redis: Redis) -> dict[str, Any]:
+    """The numbers beside the names of the pages, and what is wrong with the ledger."""
     pipe = redis.pipeline(transaction=False)
     pipe.zcard(keys.jobs_in_state("dead"))
     pipe.zcard(keys.events_in_state("dead"))
     pipe.zcard(keys.jobs_in_state("held"))
     dead, unrouted, held = pipe.execute()
-    return {"dead": dead + unrouted, "held": held}
+    return {"dead": dead + unrouted, "held": held, "alarm": alarm(redis)}
+
+
+def alarm(redis: Redis) -> str:
+    """The loss that the ledger was found to have suffered lately, in words; "" where there was none."""
+    since = now_ms() - ALARM_FOR
+    lately = [each for each in condition.breaks(redis) if each.at > since]
+    if not lately:
+        return ""
+    last, missing = lately[0], sum(each.missing for each in lately)
+    lost = f" {missing:,} accepted events are missing." if missing else ""
+    when = datetime.fromtimestamp(last.at / 1000, UTC).strftime("%d %b %H:%M UTC").lstrip("0")
+    return f"{BROKE[last.kind]} ({when}, found by {last.host}).{lost} Read on zohook check what to do."
 
 
 def sequence(redis: Redis) -> int:

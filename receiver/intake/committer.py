@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from receiver.intake.spool import Spool
     from receiver.ledger.accept import Answer, Record
+    from receiver.ledger.witness import Witness
 
 log = logs.get("committer")
 MOST, LARGEST = 128, 4 * 2**20
@@ -35,8 +36,10 @@ Waiting = tuple["Record", "asyncio.Future[Answer] | None"]
 class Committer:
     """Writes records into the ledger, in batches of at most 128 or 4 MiB, or into the spool."""
 
-    def __init__(self, redis: Redis, spool: Spool, *, again: float, cap: int, deadline: float) -> None:
-        self._redis, self._spool = redis, spool
+    def __init__(
+        self, redis: Redis, spool: Spool, witness: Witness, *, again: float, cap: int, deadline: float
+    ) -> None:
+        self._redis, self._spool, self._witness = redis, spool, witness
         self._again, self._cap, self._deadline = again, cap, deadline
         self._waiting: deque[Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
@@ -98,7 +101,9 @@ class Committer:
         records = [record for record, _ in batch]
         try:
             async with asyncio.timeout(self._deadline):
-                answers = await aaccept(self._redis, records, again=self._again, cap=self._cap)
+                answers = await aaccept(
+                    self._redis, records, again=self._again, cap=self._cap, witness=self._witness
+                )
         except ResponseError as error:
             if is_everyones(error):
                 self._away(batch, error)

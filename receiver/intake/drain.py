@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError, ResponseError
 
-from receiver import keys, logs
+from receiver import keys, logs, metrics
 from receiver.errors import LedgerUnavailable, SettingsError
 from receiver.event import now_ms
 from receiver.intake.faults import is_everyones
 from receiver.intake.marks import Marks
 from receiver.intake.packing import unpack_record
 from receiver.ledger.accept import accept
+from receiver.ledger.condition import FULL, memory
 from receiver.ledger.connect import check
 
 if TYPE_CHECKING:
@@ -34,13 +35,13 @@ if TYPE_CHECKING:
     from receiver.intake.spool import Spool
     from receiver.intake.spoolfile import Row, SpoolFile
     from receiver.ledger.accept import Record
+    from receiver.ledger.condition import Memory
+    from receiver.ledger.witness import Witness
     from receiver.settings import Settings
 
 log = logs.get("spool")
 MOST, LARGEST = 128, 4 * 2**20
 TRIES = 3
-FULL = 0.85
-"""The share of maxmemory above which deliveries are spooled, so that finishing and retention always have room."""
 LOOK_EVERY = 1.0
 TOLD_FOR = 60
 UNREADABLE = (ValueError, KeyError, TypeError, zlib.error)
@@ -49,8 +50,10 @@ UNREADABLE = (ValueError, KeyError, TypeError, zlib.error)
 class Drain:
     """The draining side of one process, and its eye on Redis. `fit`: whether Redis has passed `check` already."""
 
-    def __init__(self, spool: Spool, redis: Redis, settings: Settings, *, fit: bool) -> None:
-        self._spool, self._redis = spool, redis
+    def __init__(
+        self, spool: Spool, redis: Redis, settings: Settings, witness: Witness, *, fit: bool
+    ) -> None:
+        self._spool, self._redis, self._witness = spool, redis, witness
         self._tick = settings.spool.tick
         self._again, self._cap = settings.worker.again, settings.web.rejects_per_minute
         self._fit, self._answers = fit, fit
@@ -133,12 +136,12 @@ class Drain:
     # Redis -------------------------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        """Look at most once a second whether Redis answers, is fit, and has room."""
+        """Look at most once a second whether Redis answers, is fit, has room, and is still the ledger that it was."""
         if time.monotonic() - self._looked < LOOK_EVERY and self._answers:
             return
         self._looked = time.monotonic()
         try:
-            memory = self._redis.info("memory")
+            room = memory(self._redis)
             if not self._answers or not self._fit:
                 check(self._redis)
         except (RedisError, OSError, LedgerUnavailable):
@@ -148,10 +151,16 @@ class Drain:
             self._unfit(str(error))
             return
         self._answers = self._fit = True
-        limit = memory.get("maxmemory", 0)
-        full = bool(limit) and memory["used_memory"] > limit * FULL
-        self._complain("redis.full" if full else "", used=memory["used_memory"], maxmemory=limit)
-        self._spool.divert = full and not self._spool.broken
+        metrics.REDIS_MEMORY_SHARE.set(round(room.share, 4))
+        self._spool.divert = room.word == "full" and not self._spool.broken
+        self._tell_room(room)
+        with suppress(RedisError):  # refused while Redis is full; the next look comes
+            self._witness.look(self._redis)
+
+    def _tell_room(self, room: Memory) -> None:
+        word = "" if room.word == "ok" else f"redis.{room.word}"
+        cure = "give Redis more maxmemory, or keep less: [retention] days and size"
+        self._complain(word, used=room.used, limit=room.limit, share=round(room.share, 3), cure=cure)
 
     def _unfit(self, why: str) -> None:
         """A Redis that came back, and would lose what it is given."""
@@ -162,12 +171,15 @@ class Drain:
         self._complain("redis.unfit", reason=why)
 
     def _complain(self, event: str, **about: object) -> None:
-        if event != self._complaint:
-            self._complaint = event
-            if event:
-                log.error(event, effect="deliveries go to the spool until that is mended", **about)
-            else:
-                log.info("redis.well")
+        if event == self._complaint:
+            return
+        self._complaint = event
+        if event == "redis.filling":
+            log.warning(event, effect=f"above {FULL:.0%} deliveries go to the spool", **about)
+        elif event:
+            log.error(event, effect="deliveries go to the spool until that is mended", **about)
+        else:
+            log.info("redis.well")
 
     def _answers_now(self) -> bool:
         try:
@@ -235,7 +247,7 @@ class Drain:
 
     def _accept(self, records: Sequence[Record]) -> None:
         self._marks.prepare(self._redis, records)
-        accept(self._redis, records, again=self._again, cap=self._cap)
+        accept(self._redis, records, again=self._again, cap=self._cap, witness=self._witness)
 
     def _tell(self, file: SpoolFile) -> None:
         """Leave in the ledger how much waits on this host, for the dashboard; that nothing waits, once."""

@@ -179,6 +179,23 @@ class SpoolFile:
         query = "SELECT received, head, body, id, reason FROM quarantine ORDER BY id"
         return [(Row(*found[:4]), found[4]) for found in self._connection.execute(query)]
 
+    def release(self, ids: Sequence[int] = ()) -> int:
+        """Let quarantined rows (all, or those of the ids) wait again, behind the others; how many there were."""
+        released = 0
+        with self._transaction() as connection:
+            for place in ids or [row.id for row, _ in self.quarantined()]:
+                taken = connection.execute(
+                    "INSERT INTO waiting (received, size, head, body) "
+                    "SELECT received, size, head, body FROM quarantine WHERE id = ?",
+                    (place,),
+                ).rowcount
+                connection.execute("DELETE FROM quarantine WHERE id = ?", (place,))
+                released += taken
+            connection.execute(
+                "UPDATE total SET depth = depth + ?, quarantined = quarantined - ?", (released, released)
+            )
+        return released
+
     def shrink(self) -> None:
         """Give a piece of what is free back to the disk; nothing where nothing is."""
         if self._connection.execute("PRAGMA freelist_count").fetchone()[0]:

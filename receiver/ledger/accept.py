@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
 
     from receiver.event import Event
+    from receiver.ledger.witness import Witness
 
 Verdict = Literal["accepted", "rejected", "quarantined", "unverified", "emitted"]
 QUEUE, RECOVERED, REPLAY = "zohook", "zohook_recovered", "zohook_replay"
+BEHIND = [b"behind"]
 KEPT = 5_000
 """How many deliveries of each verdict but accepted are kept."""
 
@@ -103,9 +105,9 @@ class Answer:
     kept: bool = True
 
 
-def _arguments(records: Sequence[Record], again: float, cap: int) -> list[Argument]:
+def _arguments(records: Sequence[Record], again: float, cap: int, told: int) -> list[Argument]:
     events = sum(len(record.events) for record in records)
-    args: list[Argument] = [iso(), int(again * 1000), QUEUE, cap, KEPT, len(records), events]
+    args: list[Argument] = [iso(), int(again * 1000), QUEUE, told, cap, KEPT, len(records), events]
     for record in records:
         args += record.args()
     return args
@@ -130,11 +132,35 @@ def _answers(records: Sequence[Record], found: Sequence[bytes]) -> list[Answer]:
     return answers
 
 
-async def aaccept(redis: AsyncRedis, records: Sequence[Record], *, again: float, cap: int) -> list[Answer]:
-    """Keep records, all or none, and say what became of each. `again`: seconds until a slip is looked for."""
-    return _answers(records, await acall(redis, "accept", *_arguments(records, again, cap)))
+async def aaccept(
+    redis: AsyncRedis, records: Sequence[Record], *, again: float, cap: int, witness: Witness | None = None
+) -> list[Answer]:
+    """Keep records, all or none, and say what became of each. `again`: seconds until a slip is looked for.
+
+    A `witness` hears the sequence, and counts what is missing before a ledger that is behind takes anything.
+    """
+    found = await acall(redis, "accept", *_arguments(records, again, cap, witness.told if witness else 0))
+    if witness and found == BEHIND:
+        await witness.alook(redis)
+        found = await acall(redis, "accept", *_arguments(records, again, cap, 0))
+    if witness:
+        witness.note(int(found[-1]))
+    return _answers(records, found)
 
 
-def accept(redis: Redis, records: Sequence[Record], *, again: float = 30, cap: int = 10) -> list[Answer]:
+def accept(
+    redis: Redis,
+    records: Sequence[Record],
+    *,
+    again: float = 30,
+    cap: int = 10,
+    witness: Witness | None = None,
+) -> list[Answer]:
     """`aaccept` for whoever is not the door."""
-    return _answers(records, call(redis, "accept", *_arguments(records, again, cap)))
+    found = call(redis, "accept", *_arguments(records, again, cap, witness.told if witness else 0))
+    if witness and found == BEHIND:
+        witness.look(redis)
+        found = call(redis, "accept", *_arguments(records, again, cap, 0))
+    if witness:
+        witness.note(int(found[-1]))
+    return _answers(records, found)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COUNTED = (
     "deliveries", "accepted", "duplicates", "rejected", "quarantined", "unverified", "routed", "unmatched", "done", "skipped",
-    "dead", "held", "retried", "lost", "replayed", "zoho_calls", "token_refreshes", "token_calls",
+    "dead", "held", "retried", "lost", "replayed", "zoho_calls", "token_refreshes", "token_calls", "missing",
 )  # fmt: skip
 OPEN = ("due", "running", "held")
 STATES = ("due", "running", "held", "skipped", "dead")
@@ -139,7 +139,7 @@ def queues(redis: Redis) -> dict[str, int]:
 
 def workers(redis: Redis) -> list[dict[str, str]]:
     """The living RQ workers, as they describe themselves."""
-    names = sorted(key.decode() for key in cast("set[bytes]", redis.smembers("rq:workers")))
+    names = sorted(key.decode() for key in cast("set[bytes]", redis.smembers(keys.rq_workers())))
     pipe = redis.pipeline(transaction=False)
     for name in names:
         pipe.hgetall(name)

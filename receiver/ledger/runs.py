@@ -214,9 +214,9 @@ def renew(redis: Redis, lease: float, held: Sequence[tuple[str, int, str]]) -> l
     return [found == 1 for found in call(redis, "renew", *args)]
 
 
-def lapse(redis: Redis, kind: Kind, found_id: str, run: int, process: str) -> bool:
-    """End at once the lease of a run whose process is known to be dead; False where it had ended already."""
-    return bool(call(redis, "lapse", kind, found_id, run, process))
+def lapse(redis: Redis, kind: Kind, found_id: str, run: int, process: str, how: str) -> bool:
+    """End at once the lease of a run whose process is known to be dead, and how; False where it had ended already."""
+    return bool(call(redis, "lapse", kind, found_id, run, process, how))
 
 
 def sweep(redis: Redis, *, limit: int = 500, again: float, deaths: int) -> tuple[int, int, int]:

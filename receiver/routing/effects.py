@@ -66,7 +66,12 @@ class RunEffects:
         due = int(at.timestamp() * 1000) if at else 0
         delivery = Delivery.arrive(claim.event.source, method="EMIT")
         record = Record(delivery, "emitted", events=[made], window=WINDOW, due=due, key=key, replace=replace)
-        answer = accept(self._redis, [record], again=self._process.settings.worker.again)[0]
+        answer = accept(
+            self._redis,
+            [record],
+            again=self._process.settings.worker.again,
+            witness=self._process.witness,
+        )[0]
         return answer.new[0] if answer.new else answer.duplicates[0][1]
 
     def cancel(self, key: str) -> bool:

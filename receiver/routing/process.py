@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from receiver import keys, logs
 from receiver.event import new_id
 from receiver.ledger import runs
 from receiver.ledger.connect import check, connect
+from receiver.ledger.witness import Witness
 from receiver.routing import echoes, plugins
 from receiver.routing.catalogue import Catalogue
 from receiver.routing.finisher import Finisher, finish_now
@@ -61,6 +63,11 @@ class Process:
         from receiver.zoho.vault import Vault  # noqa: PLC0415
 
         return Clients(self.redis, self.settings, Vault.open_or_make(self.settings))
+
+    @cached_property
+    def witness(self) -> Witness:
+        """What this host remembers of the ledger, made when the worker looks or the first handler emits."""
+        return Witness.of(self.settings)
 
     def zoho(
         self,
@@ -111,8 +118,9 @@ class Process:
             child.wait()
             code = None
         if code != 0:
-            log.warning("suspect.died", id=found_id, run=run, code=code)
-            runs.lapse(self.redis, kind, found_id, run, name)
+            how = _ending(code)
+            log.warning("suspect.died", id=found_id, run=run, how=how)
+            runs.lapse(self.redis, kind, found_id, run, name, how)
             return "died alone"
         return "ran alone"
 
@@ -129,6 +137,18 @@ class Process:
             self.finisher.close()
         self.leases.close()
         self.resources.close()
+
+
+def _ending(code: int | None) -> str:
+    """How a process ended, for people: `killed by SIGKILL`, `exit status 3`."""
+    if code is None:
+        return "ended by us, past its time limit"
+    if code >= 0:
+        return f"exit status {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"
 
 
 _process: Process | None = None

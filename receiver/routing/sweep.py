@@ -20,6 +20,7 @@ RECHECK = 60.0
 HOLD = """
 local held = redis.call('GET', KEYS[1])
 if held and held ~= ARGV[1] then return 0 end
+redis.call('DEL', KEYS[1]) -- needs no memory, so that a full Redis lets the next go on: see finish.lua
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
 """

@@ -14,6 +14,7 @@ from receiver import keys, logs
 from receiver.errors import ZohookError
 from receiver.event import new_id
 from receiver.ledger.connect import check, connect
+from receiver.ledger.witness import Witness
 from receiver.routing.sweep import hold_lease
 from receiver.upkeep import channels, retention
 from receiver.upkeep.unverified import Unverified
@@ -39,12 +40,14 @@ class Clock:
         self._name = f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}"
         self._unverified = Unverified(redis, settings)
         self._trimmed = -TRIM
+        self._witness = Witness.of(settings)
         self.stopping = threading.Event()
 
     def run(self) -> None:
         """Rounds until told to stop; an error of one round is said and the next one comes."""
         while not self.stopping.is_set():
             try:
+                self._witness.look(self._redis)
                 if hold_lease(self._redis, keys.clock(), self._name, ROUND * 3):
                     channels.ensure(self._settings, self._redis, self._clients)
                     self._trim()
@@ -62,6 +65,7 @@ class Clock:
         if time.monotonic() - self._trimmed > TRIM:
             self._trimmed = time.monotonic()
             retention.trim(self._redis, self._settings.retention)
+            retention.tidy(self._redis)
 
 
 def main(settings: Settings) -> int:

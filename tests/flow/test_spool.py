@@ -28,11 +28,12 @@ from receiver.event import Delivery, Event, new_id, now_ms
 from receiver.intake.drain import Drain
 from receiver.intake.packing import pack_record
 from receiver.intake.spool import Spool
-from receiver.intake.spoolfile import Row
+from receiver.intake.spoolfile import Depth, Row
 from receiver.ledger import read
 from receiver.ledger.accept import Record
 from receiver.ledger.connect import connect
 from receiver.ledger.embedded import Embedded
+from receiver.ledger.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -325,7 +326,7 @@ def test_the_window_counts_from_receipt(spooling, own, monkeypatch, batch) -> No
 def drain_of(settings: Settings, *, fit: bool = True) -> tuple[Drain, Spool]:
     """A drain that runs when the test says so, and its spool."""
     spool = Spool.of(settings)
-    return Drain(spool, connect(settings), settings, fit=fit), spool
+    return Drain(spool, connect(settings), settings, Witness.of(settings), fit=fit), spool
 
 
 def test_of_two_web_processes_one_drains(spooling, own) -> None:
@@ -432,3 +433,58 @@ def test_what_is_rejected_is_never_spooled(spooling, own) -> None:
         assert (good.status_code, good.json()["verdict"]) == (200, "spooled")
         assert client.post(PATH, content=b"{}").status_code == 401
         assert spooled(known) == 1
+
+
+def test_what_the_ledger_refused_is_looked_at_and_let_go(spooling, own) -> None:
+    """`zohook spool` lists a quarantined delivery with its reason and shows it; released, it reaches the ledger once it can."""
+    known, redis = spooling(), own.client()
+    drain, spool = drain_of(known)
+    event, row = aged(1, 1)
+    with spool.file() as file:
+        file.insert([row], 10**6)
+    redis.set(keys.events_of_type("books.invoice.paid"), "in the way")
+    for _ in range(3):
+        drain._once()
+    assert "1 quarantined" in (listed := command(known, "spool"))
+    assert "WRONGTYPE" in listed
+    assert '"source": "books"' in command(known, "spool", "--show", "1")
+    assert "1 deliveries are quarantined" in command(known, "check")
+    redis.delete(keys.events_of_type("books.invoice.paid"))
+    assert command(known, "spool", "--release", "all").startswith("1 wait again")
+    drain._once()
+    assert kept(redis) == [event.id]
+    assert spool.depth() == Depth()
+    assert "0 deliveries wait" in command(known, "spool")
+    drain._redis.close()
+
+
+def command(settings: Settings, *words: str) -> str:
+    """What a command prints, run in the project's folder."""
+    given = {**os.environ, "ZOHOOK_REDIS__URL": settings.redis.url, "ZOHOOK_KEY": settings.key}
+    (settings.folder / "handlers").mkdir(exist_ok=True)
+    (settings.folder / "handlers" / "__init__.py").touch()
+    run = subprocess.run(
+        [sys.executable, "-m", "receiver.cli", *words],
+        cwd=settings.folder, env=given, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_machines_hear_of_the_spool_and_of_memory(spooling, own) -> None:
+    """While Redis is away the web process is well as long as its spool is, and /metrics tells how much waits; filling shows too."""
+    known, redis = spooling(), own.client()
+    with served(known) as client:
+        assert client.get("/healthz").json() == {"status": "ok", "redis": "ok"}
+        for share, word in ((0.75, "filling"), (0.9, "full")):
+            redis.config_set("maxmemory", int(redis.info("memory")["used_memory"] / share))
+            assert client.get("/healthz").json() == {"status": word, "redis": word}
+        redis.config_set("maxmemory", 0)
+        assert "zohook_redis_up 1.0" in client.get("/metrics").text
+        own.kill()
+        assert client.post(**signed(1)).json()["verdict"] == "spooled"
+        health = client.get("/healthz")
+        assert (health.status_code, health.json()) == (200, {"status": "spooling", "redis": "down"})
+        text = wait(lambda: "zohook_spool_depth 1.0" in (said := client.get("/metrics").text) and said)
+        assert "zohook_redis_up 0.0" in text
+        assert float(text.partition("\nzohook_spool_oldest_seconds ")[2].split()[0]) < 30

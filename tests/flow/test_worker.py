@@ -173,6 +173,9 @@ def test_a_job_that_kills_its_process_is_quarantined_and_spares_the_others(proje
     job = read.event(redis, deadly).jobs[0]
     assert "died 3 times" in job.reason
     assert job.tries == 0
+    assert [each["outcome"] for each in job.attempts] == ["lost"] * 4
+    assert all(each["worker"] and each["started"] <= each["ended"] for each in job.attempts)
+    assert [each["reason"].partition(": ")[2] for each in job.attempts] == ["", *["killed by SIGKILL"] * 3]
 
 
 def test_a_stock_rq_worker_does_the_same_jobs(project, redis, start) -> None:

@@ -92,6 +92,7 @@ def test_every_command_has_help(zohook: Run) -> None:
         "connect",
         "send",
         "reverify",
+        "spool",
         "version",
     }
     for name in names:

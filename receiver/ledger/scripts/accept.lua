@@ -1,17 +1,21 @@
 -- Accept a batch of deliveries: marks, deliveries, events, indexes, due members and slips, all or nothing.
 -- Idempotent by delivery and event id: the same batch again changes nothing and gives the same answers.
--- ARGV: iso, again (ms), queue, cap, kept, number of deliveries, number of all events, then per delivery
+-- ARGV: iso, again (ms), queue, highest sequence that the caller's host was told, cap, kept, number of deliveries,
+--   number of all events, then per delivery
 --   id, source, verdict, meta, body, received, number of events, then per event
 --   id, type, mark, window (ms), meta, data, record, due (ms, 0 for now), key that it waits under, replace ('1')
 -- Answers per event: 'new', 'same' (this very event is there already) or the id of the event that it duplicates;
--- per delivery without events: 'kept' or 'counted'.
+-- per delivery without events: 'kept' or 'counted'. Last comes the ledger's sequence.
+-- A ledger that has forgotten what it said answers {'behind'} and writes nothing: that is counted first (witness.lua).
 
 local at = 0
 local function arg() at = at + 1; return ARGV[at] end
-local iso, again, queue = arg(), tonumber(arg()), arg()
+local iso, again, queue, told = arg(), tonumber(arg()), arg(), tonumber(arg())
 local cap, kept, deliveries, reserved = tonumber(arg()), tonumber(arg()), tonumber(arg()), tonumber(arg())
 local look = int(now + again)
 local answers = {}
+local before = tonumber(redis.call('GET', K.sequence()) or 0)
+if before < told then return { 'behind' } end
 
 -- One command for a batch is much cheaper than one for each event, in time and in the append-only file.
 local MOST = 1000
@@ -29,8 +33,13 @@ local function index(key, score, id)
     indexes[key] = nil
   end
 end
+-- The index of all events comes last: an event is there when it is in it, so that one which a damaged index refused is not
+-- taken for the same when it is tried again.
 local function write_indexes()
+  local all = indexes[K.events()]
+  indexes[K.events()] = nil
   for _, command in pairs(indexes) do redis.call(unpack(command)) end
+  if all then redis.call(unpack(all)) end
   indexes = {}
 end
 
@@ -61,12 +70,13 @@ local function waiting_under(key, replace)
   return nil
 end
 
-local types, slips = {}, {}
+local types, slips, fresh = {}, {}, {}
 
 local function accept_event(source, received)
   local id, type, mark, window, meta, data, record = arg(), arg(), arg(), arg(), arg(), arg(), arg()
   local due, under, replace = tonumber(arg()), arg(), arg() == '1'
-  if redis.call('EXISTS', K.event(id)) == 1 then return 'same' end
+  if fresh[id] then return 'same' end
+  if redis.call('EXISTS', K.event(id)) == 1 and redis.call('ZSCORE', K.events(), id) then return 'same' end
   if mark ~= '' and not redis.call('SET', K.mark(mark), id, 'PX', window, 'NX') then
     local known = redis.call('GET', K.mark(mark))
     if known ~= id then
@@ -79,7 +89,7 @@ local function accept_event(source, received)
     if stays then return stays end
     redis.call('SET', K.emitted(under), id, 'PX', int(math.max(due - now, 0) + 31536000000))
   end
-  seq = seq + 1
+  seq, fresh[id] = seq + 1, true
   local number = int(seq)
   index(K.events(), received, id)
   index(K.events_of_type(type), received, id)
@@ -140,4 +150,5 @@ write_indexes()
 push_slips(queue, slips)
 if last > seq then redis.call('DECRBY', K.sequence(), int(last - seq)) end
 flush_counts()
+answers[#answers + 1] = int(reserved > 0 and seq or before)
 return answers

@@ -21,6 +21,7 @@ if tonumber(found[2]) + 1 ~= run then return { 'stale' } end
 if tonumber(found[3]) > now then return { 'early' } end
 -- What was running when its process died runs next in a process of its own.
 if (found[6] == '1' or found[12] == '1') and alone ~= '1' then return { 'suspect' } end
+redis.call('HDEL', key, 'since') -- needs no memory: see finish.lua
 if kind == 'j' and found[10] then
   local seq = redis.call('HGET', K.event(string.match(id, '^([^:]+):')), 'seq')
   local why = may_start(id, found[10], seq, found[11], lease)

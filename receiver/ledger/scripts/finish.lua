@@ -10,8 +10,10 @@ local key = key_of(kind, id)
 local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'policy')
 if found[1] ~= 'running' or tonumber(found[2]) ~= run or found[3] ~= worker then return 'fenced' end
 
-redis.call('HSET', key, 'state', state, 'tries', tries, 'reason', reason, 'due', int(due), 'given', 0)
+-- First a write that needs no memory: a full Redis refuses any other first one, and lets a script that has begun go on.
+-- What ends work makes room, so it must never be refused. (Claims, renewals and the sweep begin alike.)
 redis.call('HDEL', key, 'worker', 'since', 'alone')
+redis.call('HSET', key, 'state', state, 'tries', tries, 'reason', reason, 'due', int(due), 'given', 0)
 if attempt ~= '' then note_attempt(id, attempt) end
 if calls > 0 then count('zoho_calls', calls) end
 if state == 'due' then

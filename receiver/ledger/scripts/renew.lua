@@ -3,6 +3,7 @@
 
 local lease = tonumber(ARGV[1])
 local answers = {}
+redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
 for index = 2, #ARGV, 3 do
   local kind, id = string.match(ARGV[index], '^(.):(.+)$')
   local found = redis.call('HMGET', key_of(kind, id), 'state', 'run', 'worker', 'policy')

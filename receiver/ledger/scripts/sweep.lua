@@ -34,11 +34,13 @@ local function died(kind, id, key, found)
   local run, worker, alone = found[2], found[3] or '', found[6] == '1'
   local deaths = tonumber(found[5] or 0) + (alone and 1 or 0)
   if kind == 'j' then
-    note_attempt(id, cjson.encode({ run = tonumber(run), outcome = 'lost', worker = worker, ended = now,
-      reason = alone and 'its isolated process died' or 'its worker died or was cut off' }))
+    local reason = alone and 'its isolated process died' or 'its worker died or was cut off'
+    if found[10] then reason = reason .. ': ' .. found[10] end
+    note_attempt(id, cjson.encode({ run = tonumber(run), outcome = 'lost', worker = string.match(worker, '^[^#]*'),
+      started = tonumber(found[11]), ended = now, reason = reason }))
   end
   redis.call('HSET', key, 'deaths', deaths, 'suspect', 1)
-  redis.call('HDEL', key, 'worker', 'since', 'alone')
+  redis.call('HDEL', key, 'worker', 'since', 'alone', 'how')
   lost = lost + 1
   count('lost')
   if deaths >= deaths_allowed then return bury(kind, id, key, deaths, found[9]) end
@@ -52,11 +54,12 @@ local function died(kind, id, key, found)
   redis.call('ZADD', K.due(), int(now + again), member(kind, id))
 end
 
+redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
 local page = redis.call('ZRANGEBYSCORE', K.due(), '-inf', int(now), 'LIMIT', 0, limit)
 for _, each in ipairs(page) do
   local kind, id = string.match(each, '^(.):(.+)$')
   local key = key_of(kind, id)
-  local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'given', 'deaths', 'alone', 'queue', 'lane', 'policy')
+  local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'given', 'deaths', 'alone', 'queue', 'lane', 'policy', 'how', 'since')
   if found[1] == 'running' then
     died(kind, id, key, found)
   elseif found[1] == 'due' then

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 READS = {
     "GET", "MGET", "HGET", "HMGET", "HGETALL", "LRANGE", "LLEN", "SMEMBERS", "SCARD", "ZCARD", "ZCOUNT", "ZRANGE", "ZREVRANGE",
-    "ZREVRANK", "INFO", "PING", "CLIENT", "HELLO", "SELECT", "AUTH", "TTL", "EXISTS",
+    "ZREVRANK", "HVALS", "INFO", "PING", "CLIENT", "HELLO", "SELECT", "AUTH", "TTL", "EXISTS",
 }  # fmt: skip
 SESSIONS = keys.session("")
 PAGES = ("/", "/events", "/dead", "/deliveries", "/handlers", "/connections")

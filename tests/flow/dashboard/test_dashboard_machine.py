@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 import redis as redis_py
 from dashboard_kit import PASSWORD, VIEWER, Visitor
 from dashboard_scene import scene
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+
+from receiver import keys
+from receiver.dashboard import live
+from receiver.event import now_ms
 
 if TYPE_CHECKING:
     from conftest import MakeVisitor
@@ -92,7 +97,7 @@ def test_metrics_count_what_the_ledger_counts(visitor: MakeVisitor, redis: Redis
 
 
 def test_health_tells_when_redis_is_full(visitor: MakeVisitor, redis: Redis) -> None:
-    """Redis over 95 % of its limit is not called well, and the process is not restarted for it."""
+    """Redis over 85 % of its limit is not called well, and the process is not restarted for it."""
     redis.config_set("maxmemory", redis.info("memory")["used_memory"])
     try:
         answer = visitor().get("/healthz")
@@ -100,3 +105,26 @@ def test_health_tells_when_redis_is_full(visitor: MakeVisitor, redis: Redis) -> 
         redis.config_set("maxmemory", 0)
     assert answer.status_code == 200
     assert answer.json() == {"status": "full", "redis": "full"}
+
+
+def test_the_overview_shows_spools_and_losses(visitor: MakeVisitor, redis: Redis) -> None:
+    """What waits on each host's disk, what was quarantined there, and on every page what the ledger was found to have lost."""
+    redis.hset(
+        keys.spool("web-1"),
+        mapping={"depth": 12, "bytes": 4096, "oldest": now_ms() - 90_000, "quarantined": 3, "seen": now_ms()},
+    )
+    redis.zadd(keys.spools(), {"web-1": now_ms()})
+    operator = visitor().sign_in()
+    page = operator.get("/").text
+    assert "web-1" in page
+    assert "4.0 KiB, the oldest 1 min ago" in page
+    assert "zohook spool" in page
+    assert "accepted events are missing" not in page
+    lost = {"kind": "behind", "at": now_ms(), "missing": 7, "host": "web-1"}
+    redis.hset(keys.breaks(), "behind 1 8", orjson.dumps(lost))
+    for path in ("/", "/dead"):
+        assert "7 accepted events are missing" in operator.get(path).text
+    assert "7 accepted events are missing" in live.fragments_of(redis, "nav")["trouble"]
+    assert (
+        'zohook_ledger_breaks_found{kind="behind"} 1.0' in visitor(address="127.0.0.1").get("/metrics").text
+    )

@@ -1,0 +1,85 @@
+"""How the ledger itself is: how much room its Redis has, what waits beside it, and whether it ever lost something. It only reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+import orjson
+
+from receiver import keys
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+FILLING = 0.70
+"""The share of its memory above which Redis is said to fill up, and retention forgets more than it would by age."""
+FULL = 0.85
+"""The share above which deliveries are spooled, so that what ends work (finishing, retention) always has room."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Bytes that Redis uses and may use: `maxmemory`, or where it has none what its machine has. 0: nobody knows."""
+
+    used: int
+    limit: int
+    maxmemory: int = 0
+
+    @property
+    def share(self) -> float:
+        """How much of it is used, 0 to 1 and over."""
+        return self.used / self.limit if self.limit else 0.0
+
+    @property
+    def word(self) -> str:
+        """ok, filling or full."""
+        return "full" if self.share > FULL else "filling" if self.share > FILLING else "ok"
+
+
+def memory(client: Redis) -> Memory:
+    """How much room Redis has."""
+    info = client.info("memory")
+    maxmemory = int(info.get("maxmemory", 0))
+    return Memory(int(info["used_memory"]), maxmemory or int(info.get("total_system_memory", 0)), maxmemory)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolRow:
+    """What waits on the disk of one host: deliveries, bytes, when the oldest and the last look were (ms), quarantined."""
+
+    host: str
+    depth: int = 0
+    bytes: int = 0
+    oldest: int = 0
+    quarantined: int = 0
+    seen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """A time (ms) when the ledger was found emptied, exchanged (`other`) or behind, and how many events it then missed."""
+
+    kind: str
+    at: int
+    missing: int
+    host: str
+
+
+def spools(redis: Redis) -> list[SpoolRow]:
+    """The spools of the hosts that were heard of within a minute, as those told of them."""
+    hosts = [each.decode() for each in cast("list[bytes]", redis.zrange(keys.spools(), 0, 99))]
+    pipe = redis.pipeline(transaction=False)
+    for host in hosts:
+        pipe.hgetall(keys.spool(host))
+    return [
+        SpoolRow(host, **{name.decode(): int(value) for name, value in found.items()})
+        for host, found in zip(hosts, pipe.execute(), strict=True)
+        if found
+    ]
+
+
+def breaks(redis: Redis) -> list[Break]:
+    """Every time that the ledger was found to have lost something, newest first."""
+    found = cast("list[bytes]", redis.hvals(keys.breaks()))
+    return sorted((Break(**orjson.loads(each)) for each in found), key=lambda each: -each.at)
