@@ -322,8 +322,13 @@ def sign_ins_failed(minute: int | str, address: str) -> str:
 
 
 def write(record: str) -> str:
-    """List of our own recent writes to one record, JSON, for telling echoes. 60 seconds."""
+    """List of our own recent writes to one record, JSON, for telling echoes and causes. A quarter of an hour after the last."""
     return f"zh:w:{record}"
+
+
+def writes_taken(record: str) -> str:
+    """Hash of which event was taken for the echo or the effect of which write to one record. Kept as long as the writes."""
+    return f"zh:w:{record}:taken"
 
 
 def rq_queues() -> str:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Kind = Literal["e", "j"]
 State = Literal["due", "running", "done", "skipped", "held", "dead"]
 FINISHED = frozenset({"done", "skipped", "dead"})
+WRITES_KEPT = 900
+"""Seconds that our own writes are kept, for events may wait a while to be routed."""
 GATHERED = 4 * 1024 * 1024
 """Bytes of data, as they are kept, that one batch brings into a worker."""
 
@@ -262,6 +264,11 @@ def resume(redis: Redis, what: str) -> int:
     """End a pause; how much was released."""
     redis.srem(keys.paused(), what)
     return release(redis, f"paused:{what}")
+
+
+def take_write(redis: Redis, record: str, what: str, event: str, meta: bytes = b"") -> bool:
+    """Whether an event gets one of our writes to its record, as an echo of it, or with its new `meta` as its effect."""
+    return bool(call(redis, "cause", record, what, event, meta, WRITES_KEPT))
 
 
 def cancel(redis: Redis, key: str) -> bool:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from receiver.routing.process import Process
 
 WINDOW = 7 * 86_400.0
-DEEPEST = 5
-"""A chain of events that cause each other deeper than this is a loop."""
 
 
 class RunEffects:
@@ -58,7 +56,7 @@ class RunEffects:
             organisation=claim.event.organisation,
             record_id=record_id,
             origin="handler",
-            cause=claim.event.id,
+            cause=claim.id,
             connection=claim.event.connection,
             identity=f"{claim.id}:{claim.generation}:{self._emitted}:{event_type}:{key}",
             depth=claim.event.depth + 1,

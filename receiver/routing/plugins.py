@@ -109,6 +109,11 @@ class Plugins:
     handlers: Mapping[str, Handler]
     resources: Mapping[str, Callable[..., Any]]
 
+    def names(self, name: str) -> tuple[str, ...]:
+        """Every id that the handler of this one has or had."""
+        found = self.find(name)
+        return found.names if found else (name,)
+
     def find(self, name: str) -> Handler | None:
         """The handler of that id, whether it has it or had it."""
         if (found := self.handlers.get(name)) is not None:

@@ -13,8 +13,7 @@ from receiver.ledger import read, runs
 from receiver.ledger.accept import QUEUE
 from receiver.ledger.runs import Ending, Opening
 from receiver.routing import pacing, policy
-from receiver.routing.echoes import without_echoes
-from receiver.routing.effects import DEEPEST
+from receiver.routing.echoes import loop, recognise
 from receiver.routing.leases import Held
 from receiver.routing.router import wants
 
@@ -41,7 +40,12 @@ def route(process: Process, claims: Sequence[Claim]) -> list[Claim]:
     for each in held:
         process.leases.hold(each)
     try:
-        routes = without_echoes(process.redis, [(claim, openings(process, claim)) for claim in ready])
+        found = [(claim, openings(process, claim)) for claim in ready]
+        routes = [
+            each
+            for each in recognise(process.redis, found, process.plugins.names)
+            if not _loop(process, *each)
+        ]
         taken = runs.route_many(
             process.redis,
             routes,
@@ -70,13 +74,21 @@ def _put_off(process: Process, claim: Claim) -> bool:
         ending = Ending("due", due=due, reason="a newer catalogue routes", quiet=True)
     elif f"source:{event.source}" in process.paused():
         ending = held_by(claim, f"source:{event.source}")
-    elif event.depth > DEEPEST and not claim.lane:
-        ending = Ending("dead", reason=f"a loop: events that cause each other, {event.depth} deep")
-        log.error("event.loop", event_id=event.id, type=event.type, depth=event.depth)
     else:
         return False
     runs.finish(process.redis, claim, ending)
     return True
+
+
+def _loop(process: Process, claim: Claim, wanted: Sequence[Opening]) -> bool:
+    """Park an event that closes a loop of handlers, unless a person has routed it; whether it was."""
+    if claim.lane or not any(each.state == "due" for each in wanted):
+        return False
+    reason = loop(process.redis, claim.event)
+    if reason:
+        log.error("event.loop", event_id=claim.id, type=claim.event.type, reason=reason)
+        runs.finish(process.redis, claim, Ending("dead", reason=reason))
+    return bool(reason)
 
 
 def held_by(claim: Claim, what: str) -> Ending:

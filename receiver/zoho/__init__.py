@@ -29,8 +29,8 @@ _ROOMS = {
     "Vault": "receiver.zoho.vault",
 }
 
-OnWrite = Callable[[str, str, str, Any], None]
-"""Called before every write with (product, module, record id or "", values)."""
+OnWrite = Callable[[str, str, str, Any, bool], None]
+"""Called before every write with (product, module, record id or "", values, False), and with True once a new record has its id."""
 
 # How a product is told which organisation is meant. CRM is not: its token belongs to one organisation.
 _BY_PARAMETER = {"books": "organization_id", "inventory": "organization_id", "invoice": "organization_id"}
@@ -147,8 +147,13 @@ class Zoho:
             return self._pretended(ask)
         if ask.writes and self._on_write:
             for module, record_id, values in ask.touches or ((ask.path, "", ask.json),):
-                self._on_write(ask.product, module, record_id, values)
+                self._on_write(ask.product, module, record_id, values, False)
         return self._transport.send(self.connection, ask, fence=self._fence, calls=self.calls)
+
+    def made(self, product: str, module: str, record_id: object, values: Any) -> None:
+        """Note a record that a write has just made, for whoever remembers our own writes: before the call it had no id."""
+        if record_id and self._on_write and not self.shadow:
+            self._on_write(product, module, str(record_id), values, True)
 
     def organisation(self, product: str, name: str = "") -> str:
         """The organisation id that calls to a product go to; raises SettingsError with the cure where none is

@@ -83,7 +83,9 @@ class Books:
             json=dict(values),
             pretend=self._pretended(resource, SHADOW, values),
         )
-        return self._one(resource, answer)
+        record = self._one(resource, answer)
+        self._zoho.made("books", resource, record.get(_id_key(resource)), dict(values))
+        return record
 
     def update(self, resource: str, record_id: str, values: Mapping[str, Any], **params: Any) -> Record:
         """Changes a record, and returns it as it is then."""
@@ -133,6 +135,7 @@ class Books:
             pretend=self._pretended(resource, SHADOW, body),
         )
         record = self._one(resource, answer)
+        self._zoho.made("books", resource, record.get(_id_key(resource)), body)
         return record, _was_made(answer, record)
 
     def mark_sent(self, invoice_id: str) -> None:

@@ -243,7 +243,11 @@ class CRM(Reads):
             pretend=pretended(ids, "insert" if action == "upsert" else action),
             touches=tuple((module, one, record) for one, record in zip(ids, records, strict=True)),
         )
-        return results(ask, self._zoho.send(ask), len(records), action)
+        told = results(ask, self._zoho.send(ask), len(records), action)
+        for one, record, result in zip(ids, records, told, strict=True):
+            if result.ok and not one:
+                self._zoho.made("crm", module, result.id, record)
+        return told
 
     def _many(
         self,

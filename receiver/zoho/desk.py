@@ -53,9 +53,11 @@ class Desk:
 
     def create(self, resource: str, values: Mapping[str, Any]) -> Record:
         """Makes a record. Never sent again once it may have arrived: after an Unavailable it may be there."""
-        return self._record(
+        record = self._record(
             "POST", f"/{part(resource)}", json=dict(values), pretend={**values, "id": "shadow"}
         )
+        self._zoho.made("desk", resource, record.get("id"), dict(values))
+        return record
 
     def update(self, resource: str, record_id: str, values: Mapping[str, Any]) -> Record:
         """Changes the named fields of a record, and returns it as it is then."""
@@ -67,13 +69,15 @@ class Desk:
     def comment(self, ticket: str, content: str, *, public: bool = False, html: bool = False) -> Record:
         """Comments on a ticket, for the agents only unless `public`."""
         values = {"content": content, "isPublic": public, "contentType": "html" if html else "plainText"}
-        return self._record(
+        record = self._record(
             "POST",
             f"/tickets/{part(ticket)}/comments",
             json=values,
             pretend={**values, "id": "shadow"},
             touch=ticket,
         )
+        self._zoho.made("desk", "ticket_comments", record.get("id"), values)
+        return record
 
     def comments(self, ticket: str) -> Iterator[Record]:
         """The comments on a ticket, one by one."""

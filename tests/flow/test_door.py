@@ -6,16 +6,12 @@ import asyncio
 import hashlib
 import hmac
 import json
-import socket
-import threading
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import jwt
 import pytest
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric import rsa
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
@@ -26,6 +22,7 @@ from receiver.event import now_ms
 from receiver.ledger import read
 from receiver.sources import signing
 from receiver.zoho.vault import Vault
+from tests.flow.kit import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,26 +49,6 @@ rules = {{ product = "crm_workflow", id = "/record_id", events = ["Deals.won"] }
 books = {{ product = "books", events = ["invoice.paid"] }}
 desk = {{ product = "desk", connection = "acme" }}
 """
-
-
-@contextmanager
-def served(app: Any) -> Iterator[str]:
-    """The app on a port of its own, as the web process runs it."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, port=0, log_config=None, ws="none", server_header=False, http="httptools", loop="uvloop"
-        )
-    )
-    sock = socket.socket()
-    sock.bind(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{sock.getsockname()[1]}"
-    server.should_exit = True
-    thread.join(10)
-    sock.close()
 
 
 @pytest.fixture(scope="module")

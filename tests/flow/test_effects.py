@@ -43,7 +43,7 @@ def test_an_emitted_event_is_routed_knows_its_cause_and_is_made_once_over_retrie
     event = home.accept()
     home.work()
     again(home, f"{event.id}:rooms.first")
-    assert seen == [(event.id, "handler", {"n": 1}, "9")]
+    assert seen == [(f"{event.id}:rooms.first", "handler", {"n": 1}, "9")]
     assert read.event(home.redis, event.id).jobs[0].state == "done"
 
 

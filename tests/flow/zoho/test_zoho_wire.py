@@ -342,8 +342,36 @@ def test_a_write_is_told_before_it_is_made(house):
     before = len(house.simulator.journal.calls("crm"))
     zoho.crm.update("Deals", deal["id"], {"Stage": "Qualification"})
     zoho.crm.update("Deals", [{"id": deal["id"], "Amount": 1}])
-    assert heard[0] == (("crm", "Deals", deal["id"], {"Stage": "Qualification", "id": deal["id"]}), before)
+    values = {"Stage": "Qualification", "id": deal["id"]}
+    assert heard[0] == (("crm", "Deals", deal["id"], values, False), before)
     assert [about[0][2] for about in heard] == [deal["id"]] * 2
+
+
+def test_a_new_record_is_told_of_again_once_it_has_its_id(house):
+    """Of each product, and of many at once; one that was refused has none."""
+    heard = []
+    zoho = house.clients.for_job("acme", on_write=lambda *about: heard.append(about))
+    lead = zoho.crm.create("Leads", {"Last_Name": "A"})
+    _, second = zoho.crm.create("Leads", [{"First_Name": "no last name"}, {"Last_Name": "B"}])
+    contact, _ = zoho.books.ensure("contacts", by={"contact_name": "C"}, values={})
+    other = next(zoho.desk.list("tickets"))
+    about = {"subject": "S", "departmentId": other["departmentId"], "contactId": other["contactId"]}
+    ticket = zoho.desk.create("tickets", about)
+    comment = zoho.desk.comment(ticket["id"], "Look")
+    assert [about for about in heard if about[4]] == [
+        ("crm", "Leads", lead["id"], {"Last_Name": "A"}, True),
+        ("crm", "Leads", second.id, {"Last_Name": "B"}, True),
+        ("books", "contacts", contact["contact_id"], {"contact_name": "C"}, True),
+        ("desk", "tickets", ticket["id"], about, True),
+        (
+            "desk",
+            "ticket_comments",
+            comment["id"],
+            {"content": "Look", "isPublic": False, "contentType": "plainText"},
+            True,
+        ),
+    ]
+    assert [about[2] for about in heard if not about[4]] == ["", "", "", "", "", ticket["id"]]
 
 
 def test_a_conflict_names_itself(house):
