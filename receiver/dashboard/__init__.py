@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
-from receiver.dashboard import actions, connections, machine, views
+from receiver.dashboard import actions, connections, deliveries, machine, views
 from receiver.dashboard.errors import HANDLERS
 from receiver.dashboard.guard import Guard
 from receiver.dashboard.house import House
@@ -27,8 +27,8 @@ PAGES: list[BaseRoute] = [
     Route("/events", views.events),
     Route("/events/{id}", views.event),
     Route("/dead", views.dead),
-    Route("/deliveries", views.deliveries),
-    Route("/deliveries/{id}", views.delivery),
+    Route("/deliveries", deliveries.deliveries),
+    Route("/deliveries/{id}", deliveries.delivery),
     Route("/handlers", views.handlers),
     Route("/connections", connections.connections),
     Route("/connect/callback", connections.callback, methods=["GET"]),
@@ -45,7 +45,9 @@ ACTIONS: list[BaseRoute] = [
     Route("/jobs", actions.run_jobs, methods=["POST"]),
     Route("/dead", actions.retry_dead, methods=["POST"]),
     Route("/events/{id}/route", actions.route_again, methods=["POST"]),
-    Route("/deliveries/{id}/run", actions.run_delivery, methods=["POST"]),
+    Route("/deliveries", deliveries.verify_deliveries, methods=["POST"]),
+    Route("/deliveries/{id}/run", deliveries.run_delivery, methods=["POST"]),
+    Route("/deliveries/{id}/verify", deliveries.verify_delivery, methods=["POST"]),
     Route("/connections/{name}/connect", connections.connect, methods=["POST"]),
 ]
 

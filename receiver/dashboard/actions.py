@@ -1,4 +1,4 @@
-"""What changes something: signing in and out, retries, reruns, routing again, duplicates run anyway. All behind the guard; each ends in See Other."""
+"""What changes something: signing in and out, retries, reruns, routing again. All behind the guard; each ends in See Other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from receiver import logs
 from receiver.dashboard import access, queries
 from receiver.dashboard.house import back, form, house, page, session
 from receiver.dashboard.views import RETRY_MOST
-from receiver.intake.anyway import run_anyway
 from receiver.ledger import runs
 
 if TYPE_CHECKING:
@@ -85,14 +84,6 @@ def route_again(request: Request) -> Response:
     event = request.path_params["id"]
     word = _replay(request, "e", event, "retry")
     return back(f"/events/{event}" if word != "gone" else "/events", "routed" if word == "ok" else word)
-
-
-def run_delivery(request: Request) -> Response:
-    """Accept a duplicate after all, at somebody's word."""
-    here, delivery = house(request), request.path_params["id"]
-    word = run_anyway(here.redis, here.keyring.locks, delivery, again=here.settings.worker.again)
-    log.info("run_anyway", delivery=delivery, answer=word)
-    return back(f"/deliveries/{delivery}" if word != "gone" else "/deliveries?verdict=duplicate", word)
 
 
 def _replay(request: Request, kind: Literal["e", "j"], found: str, mode: Literal["retry", "rerun"]) -> str:

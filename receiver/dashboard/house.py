@@ -35,6 +35,22 @@ _SAID = {
     "open": ("bad", "It is still under way, so nothing was changed."),
     "gone": ("bad", "There is no such thing any more; nothing was changed."),
     "none": ("bad", "No job was run again: none of them is finished."),
+    "verified": (
+        "good",
+        "{} of the deliveries prove themselves now, and their events run. What is left says why.",
+    ),
+    "verified_none": (
+        "bad",
+        "None of them is accepted. Each says why; after a change of the settings the web process must be restarted.",
+    ),
+    "verified_accepted": ("good", "It proves itself now, and its events run."),
+    "verified_duplicate": ("good", "It proves itself now. What it tells had come in before."),
+    "verified_quarantined": ("bad", "It proves itself, but it cannot be read, so it is in quarantine."),
+    "verified_rejected": (
+        "bad",
+        "It is refused as before. After a change of the settings the web process must be restarted.",
+    ),
+    "verified_unverified": ("bad", "It cannot be verified yet; the clock tries again by itself."),
     "anyway": ("good", "It is accepted now, and its events run like any other."),
     "twice": ("bad", "Its events have been accepted already; nothing was changed."),
     "unlike": (

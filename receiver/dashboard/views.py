@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
-from receiver import logs
 from receiver.dashboard import queries, search
+from receiver.dashboard.deliveries import body
 from receiver.dashboard.errors import refusal
 from receiver.dashboard.house import house, page, static
 from receiver.dashboard.live import OVERVIEW
@@ -17,7 +17,6 @@ from receiver.ledger import read
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from receiver.ledger.read import DeliveryRow
 
 RETRY_MOST = 500
 _YEAR = "public, max-age=31536000, immutable"
@@ -70,7 +69,7 @@ def event(request: Request) -> Response:
         stamp=queries.stamp(row),
         differences=queries.differences(said.previous, said.data, said.changed),
         delivery=delivery,
-        body=_body(delivery),
+        body=body(delivery),
         live=f"/live/events/{said.id}",
         nav=queries.nav(redis),
     )
@@ -108,48 +107,6 @@ def dead(request: Request) -> Response:
     )
 
 
-def deliveries(request: Request) -> Response:
-    """The deliveries that became no event, and why."""
-    redis = house(request).redis
-    verdict = request.query_params.get("verdict", queries.VERDICTS[0])
-    if verdict not in queries.VERDICTS:
-        raise HTTPException(404)
-    cursor = request.query_params.get("after", "")[:400]
-    rows, after = queries.deliveries_page(redis, verdict, cursor)
-    counts = queries.delivery_counts(redis)
-    return page(
-        request,
-        "deliveries.html",
-        rows=rows,
-        after=after,
-        cursor=cursor,
-        verdict=verdict,
-        counts=counts,
-        totals=read.totals(redis),
-        live="/live/nav",
-        nav=queries.nav(redis),
-    )
-
-
-def delivery(request: Request) -> Response:
-    """One delivery as it came: request line, headers without secrets, and the raw body."""
-    redis = house(request).redis
-    row = read.delivery(redis, request.path_params["id"])
-    if row is None:
-        raise HTTPException(404)
-    events, same = queries.told(redis, row)
-    return page(
-        request,
-        "delivery.html",
-        row=row,
-        events=events,
-        same=same,
-        body=_body(row),
-        live="/live/nav",
-        nav=queries.nav(redis),
-    )
-
-
 def handlers(request: Request) -> Response:
     """The handlers that the workers have, with what they ask for and what became of their jobs."""
     redis = house(request).redis
@@ -181,13 +138,3 @@ def file(request: Request) -> Response:
         raise HTTPException(404) from None
     fresh = request.query_params.get("v") == version
     return Response(content, media_type=kind, headers={"cache-control": _YEAR if fresh else "no-cache"})
-
-
-def _body(row: DeliveryRow | None) -> dict[str, Any] | None:
-    """A raw body as it is shown: text, or the bytes in hexadecimal where it is none."""
-    if row is None or row.body is None:
-        return None
-    try:
-        return {"text": logs.mask(row.body.decode()), "binary": False, "size": len(row.body)}
-    except UnicodeDecodeError:
-        return {"text": row.body[:4096].hex(" "), "binary": True, "size": len(row.body)}

@@ -20,6 +20,7 @@ from receiver.intake.marks import Marks
 from receiver.intake.seals import Seals
 from receiver.ledger import read
 from receiver.ledger.accept import Record, accept
+from receiver.ledger.connect import connect_door
 from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
@@ -106,9 +107,16 @@ class Reverifier:
     @classmethod
     def of(cls, redis: Redis, settings: Settings) -> Reverifier:
         """One for a process without an event loop. Raises SettingsError where the settings are wrong."""
-        vault = Vault.open_or_make(settings)
-        keyring = Keyring(settings, vault)
-        return cls(redis, settings, keyring, vault, lambda lock: asyncio.run(keyring.refresh(lock)))
+        vault, looking = Vault.open_or_make(settings), connect_door(settings)
+        keyring = Keyring(settings, vault, looking)
+
+        async def look(lock: Lock) -> bool:
+            try:
+                return await keyring.refresh(lock)
+            finally:
+                await looking.aclose()  # its connections belong to the loop that ends here
+
+        return cls(redis, settings, keyring, vault, lambda lock: asyncio.run(look(lock)))
 
     def look(self, ids: Iterable[str]) -> Iterator[Outcome]:
         """What each of them would be now; nothing is written. One that is gone meanwhile is left out."""
