@@ -381,6 +381,11 @@ def rq_worker_executions(name: str) -> str:
     return f"{RQ}:worker:{name}:executions"
 
 
+def rq_suspended() -> str:
+    """RQ's string: `rq suspend` is in force. Kept until `rq resume`."""
+    return f"{RQ}:suspended"
+
+
 def rq_job(rq_id: str) -> str:
     """RQ's hash of one slip. A day."""
     return f"{RQ}:job:{rq_id}"

@@ -6,17 +6,18 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from receiver import keys
+from receiver import keys, logs
 from receiver.event import Event, now_ms
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.pack import unpack
-from receiver.ledger.script import Argument, call, call_many, iso
+from receiver.ledger.script import Argument, call, iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from redis import Redis
 
+log = logs.get("runs")
 Kind = Literal["e", "j"]
 State = Literal["due", "running", "done", "skipped", "held", "dead"]
 FINISHED = frozenset({"done", "skipped", "dead"})
@@ -69,20 +70,19 @@ def claim_many(
     the same run in the same process does not.
     """
     tokens = [f"{worker}#{os.urandom(4).hex()}" for _ in asks]
-    flag, milliseconds = "1" if alone else "", int(lease * 1000)
-    batch = [(*ask, token, milliseconds, flag) for ask, token in zip(asks, tokens, strict=True)]
-    answers = call_many(redis, "claim", batch)
-    return [_claimed(ask, token, answer) for ask, token, answer in zip(asks, tokens, answers, strict=True)]
+    args: list[Argument] = [int(lease * 1000), "1" if alone else ""]
+    for ask, token in zip(asks, tokens, strict=True):
+        args += (*ask, token)
+    answers = call(redis, "claim", *args)
+    return [claimed(*ask, token, answer) for ask, token, answer in zip(asks, tokens, answers, strict=True)]
 
 
-def _claimed(ask: tuple[Kind, str, int], token: str, answer: Any) -> Claim | str:
-    if isinstance(answer, Exception):
-        return f"error: {answer}"
+def claimed(kind: Kind, found_id: str, run: int, token: str, answer: Sequence[Any]) -> Claim | str:
+    """What the script says of one claim."""
     word = answer[0].decode()
     if word != "ok":
         return str(word)
-    kind, found_id, run = ask
-    tries, deaths, suspect, generation, lane, made, meta, data, seq = answer[1:]
+    _, tries, deaths, suspect, generation, lane, made, meta, data, seq = answer
     event_id = found_id if kind == "e" else split_job(found_id)[0]
     return Claim(
         kind=kind,
@@ -141,32 +141,36 @@ class Opening:
     policy: str = ""
 
 
+Route = tuple[Claim, "Sequence[Opening]"]
+
+
+def route_args(routes: Sequence[Route], *, lease: float, again: float, claim_first: bool) -> list[Argument]:
+    """The arguments of `route.lua`."""
+    args: list[Argument] = [iso(), int(lease * 1000), int(again * 1000), "1" if claim_first else ""]
+    for held, openings in routes:
+        args += (held.id, held.run, held.worker, len(openings))
+        for each in openings:
+            args += (each.handler, each.state, each.reason, each.attempt, each.queue, each.policy)
+    return args
+
+
+def routed(routes: Sequence[Route], answers: Sequence[Any]) -> list[Claim | None]:
+    """What `route.lua` says: per event the claim of the job that was taken at once, or None."""
+    made = now_ms()
+    return [
+        Claim("j", answer.decode(), 1, held.worker, 0, 0, False, 0, "", made, held.event)
+        if isinstance(answer, bytes) and answer.startswith(held.id.encode())
+        else None
+        for (held, _), answer in zip(routes, answers, strict=True)
+    ]
+
+
 def route_many(
-    redis: Redis,
-    routes: Sequence[tuple[Claim, Sequence[Opening]]],
-    *,
-    lease: float,
-    again: float,
-    claim_first: bool,
+    redis: Redis, routes: Sequence[Route], *, lease: float, again: float, claim_first: bool
 ) -> list[Claim | None]:
     """Open the jobs of events and end their routing. Per event the claim of the job that was taken at once, or None."""
-    batch: list[list[Argument]] = []
-    at = iso()
-    for held, openings in routes:
-        args: list[Argument] = [at, held.id, held.run, held.worker, int(lease * 1000), int(again * 1000)]
-        args += ["1" if claim_first else "", len(openings)]
-        for each in openings:
-            args += [each.handler, each.state, each.reason, each.attempt, each.queue, each.policy]
-        batch.append(args)
-    answers = call_many(redis, "route", batch)
-    return [_taken(held, answer) for (held, _), answer in zip(routes, answers, strict=True)]
-
-
-def _taken(held: Claim, answer: Any) -> Claim | None:
-    if isinstance(answer, Exception) or answer[0] != b"ok" or not answer[1]:
-        return None
-    made = now_ms()
-    return Claim("j", answer[1].decode(), 1, held.worker, 0, 0, False, 0, "", made, held.event)
+    args = route_args(routes, lease=lease, again=again, claim_first=claim_first)
+    return routed(routes, call(redis, "route", *args))
 
 
 def route(
@@ -190,17 +194,41 @@ class Ending:
     quiet: bool = False
 
 
+def finish_args(endings: Sequence[tuple[Claim, Ending]]) -> list[Argument]:
+    """The arguments of `finish.lua`."""
+    args: list[Argument] = [iso()]
+    for held, ending in endings:
+        args += (
+            held.kind,
+            held.id,
+            held.run,
+            held.worker,
+            ending.state,
+            ending.due,
+            ending.tries,
+            ending.reason[:500],
+        )
+        args += (
+            ending.attempt,
+            ending.calls,
+            held.event.received,
+            "1" if ending.quiet else "",
+            ending.parked,
+        )
+    return args
+
+
+def finished(endings: Sequence[tuple[Claim, Ending]], answers: Sequence[bytes]) -> list[bool]:
+    """What `finish.lua` says: whether each run was still ours."""
+    for (held, _), answer in zip(endings, answers, strict=True):
+        if answer not in (b"ok", b"fenced"):
+            log.error("run.not_finished", job=held.id, run=held.run, error=answer.decode("utf-8", "replace"))
+    return [answer == b"ok" for answer in answers]
+
+
 def finish_many(redis: Redis, endings: Sequence[tuple[Claim, Ending]]) -> list[bool]:
     """End runs. False: it was no longer ours, and nothing was written."""
-    at = iso()
-    batch: list[list[Argument]] = [
-        [
-            held.kind, held.id, held.run, held.worker, ending.state, ending.due, ending.tries, ending.reason[:500],
-            ending.attempt, at, ending.calls, held.event.received, "1" if ending.quiet else "", ending.parked,
-        ]
-        for held, ending in endings
-    ]  # fmt: skip
-    return [answer == b"ok" for answer in call_many(redis, "finish", batch)]
+    return finished(endings, call(redis, "finish", *finish_args(endings)))
 
 
 def finish(redis: Redis, held: Claim, ending: Ending) -> bool:

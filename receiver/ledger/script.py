@@ -20,12 +20,26 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis as AsyncRedis
 
 Argument = str | bytes | int | float
+END = """
+local answer = script()
+write_indexes()
+flush_counts()
+return answer
+"""
 
 
 @cache
 def _text(name: str) -> tuple[str, str]:
+    """A script and its digest: what all of them share, what its first comment says that it uses, and itself as a function, for
+    the indexes and counters are written when it is over.
+    """
     folder = files("receiver.ledger") / "scripts"
-    body = (folder / "common.lua").read_text() + (folder / f"{name}.lua").read_text()
+    own = (folder / f"{name}.lua").read_text()
+    shared = [
+        (folder / f"{each}.lua").read_text()
+        for each in ("common", *re.findall(r"^-- .*\bUses (\w+)\.lua", own, re.MULTILINE))
+    ]
+    body = "\n".join([*shared, "local function script()", own, "end", END])
     text = keys.lua_prelude(set(re.findall(r"\bK\.(\w+)", body))) + body
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
@@ -39,21 +53,15 @@ def call(redis: Redis, name: str, *args: Argument) -> Any:
         return redis.eval(text, 0, *args)
 
 
-def call_many(redis: Redis, name: str, batch: Sequence[Sequence[Argument]]) -> list[Any]:
-    """The answers of one script for many sets of arguments, in one round trip and so with one fsync.
-
-    An error of one is its answer, so that it does not take the others with it.
-    """
-    if len(batch) == 1:
-        return [call(redis, name, *batch[0])]
-    _, digest = _text(name)
+def call_together(redis: Redis, calls: Sequence[tuple[str, Sequence[Argument]]]) -> list[Any]:
+    """The answers of several scripts in one round trip and so with one fsync; an error of one is its answer."""
     pipe = redis.pipeline(transaction=False)
-    for args in batch:
-        pipe.evalsha(digest, 0, *args)
+    for name, args in calls:
+        pipe.evalsha(_text(name)[1], 0, *args)
     found = pipe.execute(raise_on_error=False)
     return [
         call(redis, name, *args) if isinstance(answer, NoScriptError) else answer
-        for args, answer in zip(batch, found, strict=True)
+        for (name, args), answer in zip(calls, found, strict=True)
     ]
 
 

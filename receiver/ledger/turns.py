@@ -1,24 +1,28 @@
-"""The RQ side of a worker in as few round trips as it can be: turns, heartbeats, and slips given back."""
+"""A worker's round trips: turns, in which it ends, opens and takes runs all at once; heartbeats; slips given back."""
 
 from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from receiver.ledger.script import Argument, call, iso
+from receiver.ledger import runs
+from receiver.ledger.script import Argument, call, call_together, iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis import Redis
 
+    from receiver.ledger.runs import Claim, Ending, Kind, Route
+
 FUNCTION = "receiver.routing.slips.work"
+BEAT = 90
+"""Seconds for which RQ's record of what is under way counts without a heartbeat."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slip:
+class Slip(NamedTuple):
     """One RQ job that a worker took."""
 
     id: str
@@ -26,7 +30,7 @@ class Slip:
     execution: str
     data: bytes
 
-    def ids(self) -> tuple[str, str, int] | None:
+    def ids(self) -> tuple[Kind, str, int] | None:
         """(kind, id, run), or None where it is no slip of ours: whoever can write to Redis must not run code here."""
         try:
             raw = self.data
@@ -40,24 +44,105 @@ class Slip:
         return (kind, found, run) if fits and isinstance(found, str) and type(run) is int else None
 
 
+class Taken(NamedTuple):
+    """A slip and what it led to: a claim, or the word why there is none. Neither where its spelling is not the ledger's own."""
+
+    slip: Slip
+    claim: Claim | str | None
+
+
+@dataclass(slots=True)
+class Turn:
+    """What a worker tells the ledger in one round trip: runs that ended, events that are routed, slips that are done."""
+
+    endings: Sequence[tuple[Claim, Ending]] = ()
+    routes: Sequence[Route] = ()
+    done: Sequence[Slip] = ()
+    want: int = 0
+
+
+@dataclass(slots=True)
+class Answer:
+    """What it hears: per ending whether the run was still its own, per route the job that it has now, the slips that it took, and
+    how many RQ sees under way with it.
+    """
+
+    own: list[bool] = field(default_factory=list)
+    jobs: list[Claim | None] = field(default_factory=list)
+    taken: list[Taken] = field(default_factory=list)
+    under_way: int = 0
+    suspended: bool = False
+
+
 def _flat(slips: Sequence[Slip]) -> list[Argument]:
-    return [part for slip in slips for part in (slip.id, slip.queue, slip.execution)]
+    return [part for slip in slips for part in slip[:3]]
 
 
-def turn(
-    redis: Redis, worker: str, queues: Sequence[str], want: int, done: Sequence[Slip], beat: int = 90
-) -> list[Slip]:
-    """Strike off the slips that are done and take up to `want` new ones, oldest of the first queue first."""
-    found = call(redis, "turn", iso(), worker, beat, want, len(queues), *queues, *_flat(done))
-    parts = iter(found)
-    return [Slip(slip.decode(), next(parts).decode(), next(parts).decode(), next(parts)) for slip in parts]
+def _slip(found: Sequence[bytes]) -> Slip:
+    return Slip(found[0].decode(), found[1].decode(), found[2].decode(), found[3])
 
 
-def beat(
-    redis: Redis, worker: str, queues: Sequence[str], under_way: Sequence[Slip], seconds: int = 90
-) -> int:
+def _taken(found: Sequence[Any]) -> Taken:
+    slip = _slip(found)
+    if len(found) == 4:
+        return Taken(slip, None)
+    kind, found_id, run, token = found[4:8]
+    return Taken(slip, runs.claimed(kind.decode(), found_id.decode(), int(run), token.decode(), found[8:]))
+
+
+def take_turn(
+    redis: Redis,
+    worker: str,
+    queues: Sequence[str],
+    said: Turn,
+    *,
+    lease: float,
+    again: float,
+    claim_first: bool,
+) -> Answer:
+    """One turn: what was said is written, and up to `want` slips are taken and claimed, oldest of the first queue first.
+
+    `lease` and `again` in seconds. Asked again after a lost answer, it tells the same of endings and routes; what was taken in the
+    turn whose answer was lost is found by `taken_before`.
+    """
+    calls: list[tuple[str, Sequence[Argument]]] = []
+    if said.endings:
+        calls.append(("finish", runs.finish_args(said.endings)))
+    if said.routes:
+        calls.append(
+            ("route", runs.route_args(said.routes, lease=lease, again=again, claim_first=claim_first))
+        )
+    head: list[Argument] = [iso(), worker, BEAT, int(lease * 1000), said.want, len(queues), *queues]
+    calls.append(("turn", head + _flat(said.done)))
+    answers = call_together(redis, calls) if len(calls) > 1 else [call(redis, calls[0][0], *calls[0][1])]
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    told = Answer()
+    if said.endings:
+        told.own = runs.finished(said.endings, answers[0])
+    if said.routes:
+        told.jobs = runs.routed(said.routes, answers[-2])
+    told.under_way, told.suspended, found = answers[-1][0], bool(answers[-1][1]), answers[-1][2]
+    told.taken = [_taken(each) for each in found]
+    return told
+
+
+def turn(redis: Redis, worker: str, queues: Sequence[str], want: int, done: Sequence[Slip]) -> list[Slip]:
+    """Strike off the slips that are done and take up to `want` new ones, without claiming what they name."""
+    _, _, found = call(redis, "turn", iso(), worker, BEAT, 0, want, len(queues), *queues, *_flat(done))
+    return [_slip(each) for each in found]
+
+
+def taken_before(redis: Redis, worker: str, known: Sequence[Slip], lease: float) -> list[Taken]:
+    """The slips that RQ has under way with this worker though it does not know them, claimed: the answer to their turn was lost."""
+    found = call(redis, "adopt", worker, int(lease * 1000), *_flat(known))
+    return [_taken(each) for each in found]
+
+
+def beat(redis: Redis, worker: str, queues: Sequence[str], under_way: Sequence[Slip]) -> int:
     """Keep RQ's records of what is under way alive; how many silent ones of other workers were struck off."""
-    return int(call(redis, "beat", worker, seconds, len(queues), *queues, *_flat(under_way)))
+    return int(call(redis, "beat", worker, BEAT, len(queues), *queues, *_flat(under_way)))
 
 
 def give_back(redis: Redis, worker: str, slips: Sequence[Slip]) -> None:

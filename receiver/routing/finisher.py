@@ -1,11 +1,10 @@
-"""Ending runs: at once, or many together as a worker does it. An ending that cannot be written is tried until its lease is over."""
+"""Ending runs: at once, or with a worker's next turn. An ending that cannot be written is tried until its lease is over."""
 
 from __future__ import annotations
 
-import queue
-import threading
 import time
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, NamedTuple
 
 from redis.exceptions import RedisError
 
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from receiver.ledger.runs import Claim, Ending
 
 log = logs.get("finish")
-MOST = 256
 PAUSES = (0.1, 0.3, 1.0)
 
 
@@ -35,50 +33,49 @@ def finish_now(redis: Redis, lease: float, batch: list[tuple[Claim, Ending]]) ->
             pause = PAUSES[tried] if tried < len(PAUSES) else 2.0
             tried += 1
             if time.monotonic() + pause > until:
-                log.error("runs.not_finished", jobs=[claim.id for claim, _ in batch], error=str(error))  # noqa: TRY400
+                _given_up([claim for claim, _ in batch], error)
                 return [False] * len(batch)
             time.sleep(pause)
 
 
-class Finisher:
-    """A thread that writes endings: those that come while a write is under way share the next one."""
+class Waiting(NamedTuple):
+    """An ending that waits to be written, who wants to hear whether the run was still ours, and until when it is worth trying."""
 
-    def __init__(self, redis: Redis, lease: float) -> None:
-        self._redis, self._lease = redis, lease
-        self._waiting: queue.SimpleQueue[tuple[Claim, Ending, Callable[[bool], None]] | None] = (
-            queue.SimpleQueue()
-        )
-        self._thread = threading.Thread(target=self._loop, name="finisher", daemon=True)
-        self._thread.start()
+    claim: Claim
+    ending: Ending
+    said: Callable[[bool], None]
+    until: float
+
+
+class Endings:
+    """The endings that go with a worker's next turn. Threads put them; the worker takes them."""
+
+    def __init__(self, lease: float, ring: Callable[[], None]) -> None:
+        self._lease, self._ring = lease, ring
+        self._waiting: deque[Waiting] = deque()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
 
     def put(self, claim: Claim, ending: Ending, said: Callable[[bool], None]) -> None:
-        """Write an ending soon, and say then whether the run was still ours."""
-        self._waiting.put((claim, ending, said))
+        """Have it written soon, and hear then whether the run was still ours."""
+        self._waiting.append(Waiting(claim, ending, said, time.monotonic() + self._lease))
+        self._ring()
 
-    def close(self) -> None:
-        """Write what waits, and end."""
-        self._waiting.put(None)
-        self._thread.join(self._lease + 5)
+    def take(self) -> list[Waiting]:
+        """All that wait."""
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
 
-    def _loop(self) -> None:
-        more = True
-        while more:
-            batch, more = self._batch()
-            if not batch:
-                continue
-            answers = finish_now(self._redis, self._lease, [(claim, ending) for claim, ending, _ in batch])
-            for (_, _, said), own in zip(batch, answers, strict=True):
-                said(own)
+    def put_back(self, endings: list[Waiting], error: RedisError) -> None:
+        """They could not be written; those whose lease is over by now are given up."""
+        now = time.monotonic()
+        self._waiting.extendleft(reversed([each for each in endings if each.until > now]))
+        late = [each for each in endings if each.until <= now]
+        if late:
+            _given_up([each.claim for each in late], error)
+        for each in late:
+            each.said(False)
 
-    def _batch(self) -> tuple[list[tuple[Claim, Ending, Callable[[bool], None]]], bool]:
-        batch = []
-        found = self._waiting.get()
-        while found is not None:
-            batch.append(found)
-            if len(batch) >= MOST:
-                return batch, True
-            try:
-                found = self._waiting.get_nowait()
-            except queue.Empty:
-                return batch, True
-        return batch, False
+
+def _given_up(claims: list[Claim], error: RedisError) -> None:
+    log.error("runs.not_finished", jobs=[claim.id for claim in claims], error=str(error))

@@ -59,20 +59,22 @@ class Leases:
         self._thread: threading.Thread | None = None
         self.stuck: set[int] = set()
 
-    def hold(self, held: Held) -> None:
-        """Keep this run's lease until `drop`."""
+    def hold(self, *held_runs: Held) -> None:
+        """Keep the leases of these runs until `drop`."""
         with self._lock:
-            self._held[held.claim.member] = held
+            for held in held_runs:
+                self._held[held.claim.member] = held
             if self._thread is None:
                 self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
                 self._thread.start()
 
-    def drop(self, held: Held) -> None:
-        """The run has ended; a thread that was given up for lost is back."""
+    def drop(self, *held_runs: Held) -> None:
+        """The runs have ended; a thread that was given up for lost is back."""
         with self._lock:
-            if self._held.get(held.claim.member) is held:
-                del self._held[held.claim.member]
-            self.stuck.discard(held.thread)
+            for held in held_runs:
+                if self._held.get(held.claim.member) is held:
+                    del self._held[held.claim.member]
+                self.stuck.discard(held.thread)
 
     def close(self) -> None:
         """Stop renewing."""

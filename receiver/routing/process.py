@@ -18,7 +18,7 @@ from receiver.ledger.connect import check, connect
 from receiver.ledger.witness import Witness
 from receiver.routing import echoes, plugins
 from receiver.routing.catalogue import Catalogue
-from receiver.routing.finisher import Finisher, finish_now
+from receiver.routing.finisher import Endings, finish_now
 from receiver.routing.leases import Leases
 from receiver.routing.resources import Resources
 from receiver.routing.router import Router
@@ -48,10 +48,10 @@ class Process:
         self.router = Router(self.plugins.handlers.values())
         self.resources = Resources(self.plugins.resources, settings)
         self.catalogue = Catalogue(self.redis, self.plugins.handlers.values())
-        self.name = name or f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}"
+        self.name = name or f"{os.uname().nodename[:24]}-{os.getpid()}-{new_id()[-6:]}"
         self.leases = Leases(self.redis, settings.worker.lease)
-        self.finisher: Finisher | None = None
-        """What writes endings together; without one they are written at once."""
+        self.endings: Endings | None = None
+        """What a worker writes with its next turn; without it endings are written at once."""
         self.draining = False
         self._pauses: frozenset[str] = frozenset()
         self._pauses_until = 0.0
@@ -126,15 +126,13 @@ class Process:
 
     def finish(self, claim: Claim, ending: Ending, said: Callable[[bool], None]) -> None:
         """End a run; `said` hears whether it was still ours, maybe later and in another thread."""
-        if self.finisher is not None:
-            self.finisher.put(claim, ending, said)
+        if self.endings is not None:
+            self.endings.put(claim, ending, said)
         else:
             said(finish_now(self.redis, self.settings.worker.lease, [(claim, ending)])[0])
 
     def close(self) -> None:
         """Let go of everything."""
-        if self.finisher is not None:
-            self.finisher.close()
         self.leases.close()
         self.resources.close()
 

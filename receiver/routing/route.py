@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from receiver.event import Event
-    from receiver.ledger.runs import Claim
+    from receiver.ledger.runs import Claim, Route
     from receiver.routing.plugins import Handler
     from receiver.routing.process import Process
 
@@ -32,38 +32,35 @@ LIMIT = 60.0
 
 def route(process: Process, claims: Sequence[Claim]) -> list[Claim]:
     """Open the jobs of events; the claims of those jobs that were taken at once."""
-    ready = [claim for claim in claims if not _put_off(process, claim)]
-    if not ready:
+    routes = plan(process, claims)
+    if not routes:
         return []
     settings = process.settings.worker
-    held = [Held(claim, time.monotonic() + LIMIT) for claim in ready]
-    for each in held:
-        process.leases.hold(each)
+    taken = runs.route_many(
+        process.redis, routes, lease=settings.lease, again=settings.again, claim_first=not process.draining
+    )
+    return [each for each in taken if each is not None]
+
+
+def plan(process: Process, claims: Sequence[Claim]) -> list[Route]:
+    """The jobs to open for events, but for those whose run was ended here because they are not to be routed now."""
+    ready = [claim for claim in claims if not _put_off(process, claim)]
+    deadline = time.monotonic() + LIMIT
+    held = [Held(claim, deadline) for claim in ready]
+    process.leases.hold(*held)
     try:
         found = [(claim, openings(process, claim)) for claim in ready]
-        routes = [
+        routes: list[Route] = [
             each
             for each in recognise(process.redis, found, process.plugins.names)
             if not _loop(process, *each)
         ]
-        taken = runs.route_many(
-            process.redis,
-            routes,
-            lease=settings.lease,
-            again=settings.again,
-            claim_first=not process.draining,
-        )
     finally:
-        for each in held:
-            process.leases.drop(each)
+        process.leases.drop(*held)
     for claim, wanted in routes:
-        log.info(
-            "event.routed",
-            event_id=claim.id,
-            type=claim.event.type,
-            handlers=[each.handler for each in wanted],
-        )
-    return [each for each in taken if each is not None]
+        if not wanted:
+            log.info("event.unmatched", event_id=claim.id, type=claim.event.type)
+    return routes
 
 
 def _put_off(process: Process, claim: Claim) -> bool:
@@ -76,7 +73,7 @@ def _put_off(process: Process, claim: Claim) -> bool:
         ending = held_by(claim, f"source:{event.source}")
     else:
         return False
-    runs.finish(process.redis, claim, ending)
+    process.finish(claim, ending, lambda _own: None)
     return True
 
 
@@ -87,7 +84,7 @@ def _loop(process: Process, claim: Claim, wanted: Sequence[Opening]) -> bool:
     reason = loop(process.redis, claim.event)
     if reason:
         log.error("event.loop", event_id=claim.id, type=claim.event.type, reason=reason)
-        runs.finish(process.redis, claim, Ending("dead", reason=reason))
+        process.finish(claim, Ending("dead", reason=reason), lambda _own: None)
     return bool(reason)
 
 

@@ -6,8 +6,7 @@ local found = redis.call('HMGET', K.event(id), 'state', 'run')
 redis.call('DEL', K.emitted(ARGV[1]))
 if found[1] ~= 'due' or found[2] ~= '0' then return 0 end
 redis.call('HSET', K.event(id), 'state', 'cancelled')
-redis.call('ZREM', K.due(), member('e', id))
+not_due('e', id)
 redis.call('ZREM', K.unrouted(), id)
 count('cancelled')
-flush_counts()
 return 1

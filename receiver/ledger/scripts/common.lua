@@ -17,10 +17,58 @@ local function flush_counts()
     redis.call('HINCRBY', minute, field, by)
   end
   if next(counted) then redis.call('EXPIRE', minute, 172800) end
+  counted = {}
+end
+
+-- Indexes are written together when the script is over: a hundred members of one cost little more than one. What a script reads
+-- again it must write at once.
+local indexes = {}
+
+local function index(key, score, id)
+  local changes = indexes[key]
+  if not changes then
+    changes = {}
+    indexes[key] = changes
+  end
+  changes[id] = score
+end
+
+local function unindex(key, id) index(key, false, id) end
+
+local function in_pages(command, key, members)
+  for first = 1, #members, 1000 do
+    redis.call(command, key, unpack(members, first, math.min(first + 999, #members)))
+  end
+end
+
+local function write_indexes()
+  for key, changes in pairs(indexes) do
+    local added, gone = {}, {}
+    for id, score in pairs(changes) do
+      if score then
+        added[#added + 1] = score
+        added[#added + 1] = id
+      else
+        gone[#gone + 1] = id
+      end
+    end
+    in_pages('ZREM', key, gone)
+    in_pages('ZADD', key, added)
+  end
+  indexes = {}
+end
+
+-- Do the same for many: an error of one is its answer, so that it does not take the others with it.
+local function each(act, ...)
+  local fine, answer = pcall(act, ...)
+  if fine then return answer end
+  return 'error: ' .. (type(answer) == 'table' and answer.err or tostring(answer))
 end
 
 local function member(kind, id) return kind .. ':' .. id end
 local function key_of(kind, id) if kind == 'e' then return K.event(id) end return K.job(id) end
+local function due_at(kind, id, at) index(K.due(), int(at), member(kind, id)) end
+local function not_due(kind, id) unindex(K.due(), member(kind, id)) end
 
 -- A slip: an RQ job that carries ids to a worker. It may get lost without harm, so it expires after a day.
 -- The time is part of its id: RQ must never see one id in two places.
@@ -58,12 +106,12 @@ local function handler_of(job) return string.match(job, '^[^:]+:(.+)$') end
 local function shift(job, from, to)
   local handler = handler_of(job)
   if from and from ~= '' and from ~= 'done' then
-    redis.call('ZREM', K.jobs_in_state(from), job)
-    redis.call('ZREM', K.jobs_of_handler(handler, from), job)
+    unindex(K.jobs_in_state(from), job)
+    unindex(K.jobs_of_handler(handler, from), job)
   end
   if to ~= 'done' then
-    redis.call('ZADD', K.jobs_in_state(to), int(now), job)
-    redis.call('ZADD', K.jobs_of_handler(handler, to), int(now), job)
+    index(K.jobs_in_state(to), instant, job)
+    index(K.jobs_of_handler(handler, to), instant, job)
   end
 end
 
@@ -82,7 +130,7 @@ local function open_jobs(job, from, to)
 end
 
 local function park(kind, id, reason)
-  redis.call('ZREM', K.due(), member(kind, id))
+  not_due(kind, id)
   redis.call('SADD', K.parked(reason), member(kind, id))
   redis.call('SADD', K.parked_reasons(), reason)
 end
@@ -101,12 +149,12 @@ local function wake_job(job, iso)
   if found[1] ~= 'due' then return false end
   local due = tonumber(found[2])
   if due > now then
-    redis.call('ZADD', K.due(), int(due), member('j', job))
+    due_at('j', job, due)
     return true
   end
   local queue = (found[4] and found[4] ~= '') and found[4] or found[5] or 'zohook'
   give('j', job, int(tonumber(found[3]) + 1), queue, iso)
-  redis.call('ZADD', K.due(), int(now + 30000), member('j', job))
+  due_at('j', job, now + 30000)
   return true
 end
 
@@ -141,12 +189,12 @@ local function may_start(job, policy, seq, slot, lease)
   local key = K.job(job)
   if policy.order and redis.call('ZSCORE', K.order(policy.order), job) then
     if redis.call('ZRANGE', K.order(policy.order), 0, 0)[1] ~= job then
-      redis.call('ZREM', K.due(), member('j', job))
+      not_due('j', job)
       return 'turn'
     end
     if redis.call('ZRANGEBYSCORE', K.unrouted(), '-inf', '(' .. seq, 'LIMIT', 0, 1)[1] then
       redis.call('HSET', key, 'due', int(now + 20), 'given', 0)
-      redis.call('ZADD', K.due(), int(now + 20), member('j', job))
+      due_at('j', job, now + 20)
       return 'turn'
     end
   end
@@ -157,7 +205,7 @@ local function may_start(job, policy, seq, slot, lease)
     redis.call('SET', K.rate(policy.rate), int(taken), 'PX', int(taken - now + 1000))
     if at > now then
       redis.call('HSET', key, 'slot', int(at), 'due', int(at), 'given', 0)
-      redis.call('ZADD', K.due(), int(at), member('j', job))
+      due_at('j', job, at)
       return 'rate'
     end
   end
@@ -166,7 +214,7 @@ local function may_start(job, policy, seq, slot, lease)
     if redis.call('ZCARD', K.limit(policy.limit)) >= policy.most then
       redis.call('ZADD', K.limit_queue(policy.limit), 'NX', int(now), job)
       redis.call('SADD', K.limits(), policy.limit)
-      redis.call('ZREM', K.due(), member('j', job))
+      not_due('j', job)
       if policy.rate then redis.call('HSET', key, 'slot', int(now)) end
       return 'limit'
     end

@@ -17,9 +17,9 @@ local function take(job)
   local said = redis.call('HMGET', K.event(string.match(job, '^([^:]+):')), 'meta', 'data', 'seq')
   if it[1] ~= 'due' or it[2] == '1' or not said[1] then return end
   local run = int(tonumber(it[3]) + 1)
-  redis.call('HSET', key, 'state', 'running', 'run', run, 'worker', worker, 'since', int(now), 'alone', '')
+  redis.call('HSET', key, 'state', 'running', 'run', run, 'worker', worker, 'since', instant)
   redis.call('HDEL', key, 'slot')
-  redis.call('ZADD', K.due(), int(now + lease), member('j', job))
+  due_at('j', job, now + lease)
   if policy.limit then redis.call('ZREM', K.limit_queue(policy.limit), job) end
   shift(job, 'due', 'running')
   room = room - #said[2]

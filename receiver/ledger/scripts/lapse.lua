@@ -4,5 +4,5 @@ local found = redis.call('HMGET', key_of(ARGV[1], ARGV[2]), 'state', 'run', 'wor
 if found[1] ~= 'running' or found[2] ~= ARGV[3] then return 0 end
 if string.sub(found[3], 1, #ARGV[4] + 1) ~= ARGV[4] .. '#' then return 0 end
 redis.call('HSET', key_of(ARGV[1], ARGV[2]), 'how', ARGV[5])
-redis.call('ZADD', K.due(), int(now), member(ARGV[1], ARGV[2]))
+due_at(ARGV[1], ARGV[2], now)
 return 1

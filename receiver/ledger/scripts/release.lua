@@ -2,8 +2,8 @@
 
 local reason, limit = ARGV[1], tonumber(ARGV[2])
 local members = redis.call('SPOP', K.parked(reason), limit)
-for _, each in ipairs(members) do
-  local kind, id = string.match(each, '^(.):(.+)$')
+for _, held in ipairs(members) do
+  local kind, id = string.match(held, '^(.):(.+)$')
   local key = key_of(kind, id)
   if redis.call('HGET', key, 'state') == 'held' then
     redis.call('HSET', key, 'state', 'due', 'due', int(now), 'given', 0)
@@ -14,7 +14,7 @@ for _, each in ipairs(members) do
       policy = policy and cjson.decode(policy)
       if policy and policy.batch then offer(id, policy, now) end
     end
-    redis.call('ZADD', K.due(), int(now), each)
+    due_at(kind, id, now)
   end
 end
 if redis.call('SCARD', K.parked(reason)) == 0 then redis.call('SREM', K.parked_reasons(), reason) end

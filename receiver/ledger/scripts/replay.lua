@@ -21,7 +21,6 @@ else
   redis.call('ZREM', K.events_in_state(state), id)
 end
 give(kind, id, int(tonumber(found[2]) + 1), lane, iso)
-redis.call('ZADD', K.due(), int(now + again), member(kind, id))
+due_at(kind, id, now + again)
 count('replayed')
-flush_counts()
 return 'ok'

@@ -1,43 +1,37 @@
--- Finish routing an event: open a job for each handler that wants it. Running it again opens nothing twice.
--- ARGV: iso, event, run, worker, lease (ms), again (ms), claim first ('1'), number of handlers,
---   then per handler: id, state (due, dead or skipped), reason, attempt (JSON, for dead), queue, policy (JSON or '')
--- Answers {'fenced'} or {'ok', job claimed or '', number opened}.
+-- Finish routing events: open a job for each handler that wants them. Running it again opens nothing twice.
+-- ARGV: iso, lease (ms), again (ms), claim first ('1'), then per event: id, run, token of its claim, number of handlers, and per
+--   handler: id, state (due, dead or skipped), reason, attempt (JSON, for dead), queue, policy (JSON or '')
+-- Answers per event the job claimed, '' where there is none, {'fenced'}, or 'error: ...'.
 
-local iso, event, run, worker = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local lease, again, claim_first, handlers = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7] == '1', tonumber(ARGV[8])
-local key = K.event(event)
-local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'seq')
-if found[1] ~= 'running' or tonumber(found[2]) ~= run or found[3] ~= worker then return { 'fenced' } end
-local seq = found[4]
-redis.call('ZREM', K.unrouted(), event)
+local iso, lease, again, claim_first = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 
 local function skip(job, reason)
   local was = redis.call('HMGET', K.job(job), 'state', 'policy')
-  redis.call('HSET', K.job(job), 'state', 'skipped', 'reason', reason, 'ended', int(now))
-  redis.call('ZREM', K.due(), member('j', job))
+  redis.call('HSET', K.job(job), 'state', 'skipped', 'reason', reason, 'ended', instant)
+  not_due('j', job)
   shift(job, was[1], 'skipped')
   open_jobs(job, was[1], 'skipped')
   settle(job, 'skipped', was[2] or nil, iso)
   count('skipped')
 end
 
--- Older jobs of the key that still wait are superseded. True if a newer one waits already, so that this one is.
-local function supersede(job, policy)
+-- Older jobs of the key that still wait are superseded. The newer one that waits already, where there is one: then this one is.
+local function supersede(job, policy, event)
   local waiting = redis.call('ZRANGE', K.latest(policy.latest), 0, -1, 'WITHSCORES')
-  for index = 1, #waiting, 2 do
-    if tonumber(waiting[index + 1]) > tonumber(seq) then return waiting[index] end
+  for at = 1, #waiting, 2 do
+    if tonumber(waiting[at + 1]) > tonumber(event.seq) then return waiting[at] end
   end
-  for index = 1, #waiting, 2 do
-    local older = waiting[index]
-    if redis.call('HGET', K.job(older), 'state') == 'due' then skip(older, 'superseded by event ' .. event) end
+  for at = 1, #waiting, 2 do
+    local older = waiting[at]
+    if redis.call('HGET', K.job(older), 'state') == 'due' then skip(older, 'superseded by event ' .. event.id) end
   end
-  redis.call('ZADD', K.latest(policy.latest), seq, job)
+  redis.call('ZADD', K.latest(policy.latest), event.seq, job)
 end
 
 local function debounced(policy)
   local since = redis.call('GET', K.latest_since(policy.latest))
   if not since then
-    since = int(now)
+    since = instant
     redis.call('SET', K.latest_since(policy.latest), since, 'PX', 86400000)
   end
   return math.max(now, math.min(now + policy.debounce, tonumber(since) + policy.longest))
@@ -49,74 +43,104 @@ local function gathered(job, policy)
   return full and now or now + policy.gather
 end
 
-local claimed, opened = '', 0
+local function start(event, job, queue)
+  event.claimed = job
+  redis.call('HSET', K.job(job), 'state', 'running', 'run', '1', 'worker', event.token, 'since', instant, 'made', instant)
+  if queue ~= 'zohook' then redis.call('HSET', K.job(job), 'queue', queue) end
+  due_at('j', job, now + lease)
+end
 
-local function open(handler, queue, text)
-  local job = event .. ':' .. handler
-  local record, due = K.job(job), now
-  redis.call('HSET', record, 'state', 'due', 'run', 0, 'tries', 0, 'made', int(now), 'queue', queue)
-  local policy = nil
+local function open(event, job, queue, text)
+  open_jobs(job, '', 'due')
+  local first = claim_first and not event.claimed
+  if text == '' and first then -- nothing holds it back: it runs without ever having been due
+    shift(job, '', 'running')
+    return start(event, job, queue)
+  end
+  local record, due, policy = K.job(job), now, nil
+  redis.call('HSET', record, 'state', 'due', 'run', 0, 'tries', 0, 'made', instant, 'queue', queue)
   if text ~= '' then
     policy = cjson.decode(text)
     redis.call('HSET', record, 'policy', text)
     if policy.isolated then redis.call('HSET', record, 'isolated', '1') end
     if policy.order then
-      redis.call('ZADD', K.order(policy.order), seq, job)
+      redis.call('ZADD', K.order(policy.order), event.seq, job)
       redis.call('SADD', K.orders(), policy.order)
     end
   end
   shift(job, '', 'due')
-  open_jobs(job, '', 'due')
   if policy and policy.latest then
-    local newer = supersede(job, policy)
+    local newer = supersede(job, policy, event)
     if newer then return skip(job, 'superseded by event ' .. string.match(newer, '^([^:]+):')) end
     if policy.debounce then due = debounced(policy) end
   end
   if policy and policy.batch then due = gathered(job, policy) end
   redis.call('HSET', record, 'due', int(due))
-  if due > now then
-    redis.call('ZADD', K.due(), int(due), member('j', job))
-    return
-  end
-  if claim_first and claimed == '' and not (policy and policy.isolated) then
-    if not (policy and may_start(job, text, seq, nil, lease)) then
-      claimed = job
-      redis.call('HSET', record, 'state', 'running', 'run', 1, 'worker', worker, 'since', int(now))
-      redis.call('ZADD', K.due(), int(now + lease), member('j', job))
-      shift(job, 'due', 'running')
-    end
-    return
+  if due > now then return due_at('j', job, due) end
+  if first and not (policy and policy.isolated) then
+    if policy and may_start(job, text, event.seq, nil, lease) then return end
+    shift(job, 'due', 'running')
+    return start(event, job, queue)
   end
   if policy and policy.order and redis.call('ZRANGE', K.order(policy.order), 0, 0)[1] ~= job then return end
-  redis.call('ZADD', K.due(), int(now + again), member('j', job))
+  due_at('j', job, now + again)
   give('j', job, 1, queue, iso)
 end
 
-for index = 0, handlers - 1 do
-  local base = 8 + index * 6
-  local handler, state, reason, attempt = ARGV[base + 1], ARGV[base + 2], ARGV[base + 3], ARGV[base + 4]
-  local job = event .. ':' .. handler
-  if redis.call('EXISTS', K.job(job)) == 0 then
-    opened = opened + 1
-    redis.call('SADD', K.jobs_of(event), handler)
-    if state ~= 'due' then
-      redis.call('HSET', K.job(job), 'state', state, 'run', 0, 'tries', 0, 'due', int(now), 'made', int(now),
-        'ended', int(now), 'reason', reason)
-      if attempt ~= '' then note_attempt(job, attempt) end
-      shift(job, '', state)
-      count(state)
-    else
-      open(handler, ARGV[base + 5], ARGV[base + 6])
+-- A job that never runs: its filter raised, or it is an echo.
+local function open_ended(job, state, reason, attempt)
+  redis.call('HSET', K.job(job), 'state', state, 'run', 0, 'tries', 0, 'due', instant, 'made', instant, 'ended', instant,
+    'reason', reason)
+  if attempt ~= '' then note_attempt(job, attempt) end
+  shift(job, '', state)
+  count(state)
+end
+
+-- Where the event is routed by this very claim already, its answer was lost: the job that it took is told again.
+local function told_before(event)
+  for _, each in ipairs(event.openings) do
+    local job = event.id .. ':' .. each[1]
+    local found = redis.call('HMGET', K.job(job), 'state', 'run', 'worker')
+    if found[1] == 'running' and found[2] == '1' and found[3] == event.token then return job end
+  end
+  return { 'fenced' }
+end
+
+local function route(event)
+  if not event.own then return told_before(event) end
+  redis.call('ZREM', K.unrouted(), event.id)
+  for _, opening in ipairs(event.openings) do
+    local handler, state, reason, attempt, queue, policy = unpack(opening)
+    local job = event.id .. ':' .. handler
+    if redis.call('SADD', K.jobs_of(event.id), handler) == 1 then
+      if state == 'due' then open(event, job, queue, policy) else open_ended(job, state, reason, attempt) end
     end
   end
+  local key, state = K.event(event.id), 'routed'
+  if #event.openings == 0 and redis.call('SCARD', K.jobs_of(event.id)) == 0 then state = 'unmatched' end
+  redis.call('HSET', key, 'state', state)
+  redis.call('HDEL', key, 'worker', 'since', 'alone', 'given', 'due')
+  not_due('e', event.id)
+  if state == 'unmatched' then
+    index(K.events_in_state('unmatched'), instant, event.id)
+  elseif event.run ~= '1' then
+    unindex(K.events_in_state('unmatched'), event.id)
+  end
+  count(state)
+  return event.claimed or ''
 end
-local state = 'routed'
-if redis.call('SCARD', K.jobs_of(event)) == 0 then state = 'unmatched' end
-redis.call('HSET', key, 'state', state)
-redis.call('HDEL', key, 'worker', 'since', 'alone', 'given')
-redis.call('ZREM', K.due(), member('e', event))
-redis.call('ZREM', K.events_in_state('unmatched'), event)
-if state == 'unmatched' then redis.call('ZADD', K.events_in_state('unmatched'), int(now), event) end
-count(state)
-flush_counts()
-return { 'ok', claimed, opened }
+
+local events, answers, at = {}, {}, 4
+local function arg() at = at + 1; return ARGV[at] end
+while at < #ARGV do
+  local event = { place = #events + 1, id = arg(), run = arg(), token = arg(), openings = {} }
+  for opening = 1, tonumber(arg()) do event.openings[opening] = { arg(), arg(), arg(), arg(), arg(), arg() } end
+  local found = redis.call('HMGET', K.event(event.id), 'state', 'run', 'worker', 'seq')
+  event.own = found[1] == 'running' and found[2] == event.run and found[3] == event.token
+  event.seq = found[4]
+  events[event.place] = event
+end
+-- In the order in which they were accepted, for an order asks whether an earlier event is still unrouted.
+table.sort(events, function(one, other) return (tonumber(one.seq) or 0) < (tonumber(other.seq) or 0) end)
+for _, event in ipairs(events) do answers[event.place] = each(route, event) end
+return answers

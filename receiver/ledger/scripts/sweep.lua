@@ -18,7 +18,7 @@ end
 local function bury(kind, id, key, deaths, policy)
   local reason = 'quarantined: its process died ' .. deaths .. ' times while running it alone'
   redis.call('HSET', key, 'state', 'dead', 'reason', reason, 'ended', int(now))
-  redis.call('ZREM', K.due(), member(kind, id))
+  not_due(kind, id)
   if kind == 'j' then
     shift(id, 'running', 'dead')
     open_jobs(id, 'running', 'dead')
@@ -51,13 +51,13 @@ local function died(kind, id, key, found)
   end
   give(kind, id, int(tonumber(run) + 1), recovered, iso)
   slips = slips + 1
-  redis.call('ZADD', K.due(), int(now + again), member(kind, id))
+  due_at(kind, id, now + again)
 end
 
 redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
 local page = redis.call('ZRANGEBYSCORE', K.due(), '-inf', int(now), 'LIMIT', 0, limit)
-for _, each in ipairs(page) do
-  local kind, id = string.match(each, '^(.):(.+)$')
+for _, entry in ipairs(page) do
+  local kind, id = string.match(entry, '^(.):(.+)$')
   local key = key_of(kind, id)
   local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'given', 'deaths', 'alone', 'queue', 'lane', 'policy', 'how', 'since')
   if found[1] == 'running' then
@@ -69,10 +69,9 @@ for _, each in ipairs(page) do
       give(kind, id, int(tonumber(found[2]) + 1), queue, iso)
       slips = slips + 1
     end
-    redis.call('ZADD', K.due(), int(now + again), each)
+    due_at(kind, id, now + again)
   else
-    redis.call('ZREM', K.due(), each)
+    not_due(kind, id)
   end
 end
-flush_counts()
 return { #page, slips, lost }

@@ -1,43 +1,67 @@
--- One turn of a worker: strike off the slips it has done, take new ones, all with RQ's own bookkeeping.
+-- One turn of a worker: strike off the slips it has done, take new ones and claim what they name, with RQ's own bookkeeping.
 -- RQ's registries are written in the same step as the pop, so no crash between the two can lose a slip from sight.
--- ARGV: iso, worker name, seconds of heartbeat, how many, number of queues, queues..., then per done slip: id, queue, execution
--- Answers a flat list per slip taken: id, queue, execution, data.
+-- Uses claiming.lua.
+-- ARGV: iso, worker name, seconds of heartbeat, lease (ms, 0: claim nothing), how many, number of queues, queues..., then per
+--   done slip: id, queue, execution
+-- Answers how many slips RQ sees under way here, whether `rq suspend` is in force, and a list per slip taken: id, queue,
+--   execution, data, and where it was claimed kind, id, run, token and what `claim` answers.
 
-local iso, worker, beat, want, queues = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local seconds = now / 1000
-local taken = {}
+local iso, worker, beat, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local want, queues = tonumber(ARGV[5]), tonumber(ARGV[6])
+local seconds, mine = now / 1000, K.rq_worker_executions(worker)
 
-local finished = 0
-for index = 6 + queues, #ARGV, 3 do
-  local id, queue, execution = ARGV[index], ARGV[index + 1], ARGV[index + 2]
-  redis.call('DEL', K.rq_job(id), K.rq_execution(id, execution), K.rq_executions(id))
-  redis.call('ZREM', K.rq_wip(queue), id .. ':' .. execution)
-  redis.call('SREM', K.rq_worker_executions(worker), id .. ':' .. execution)
-  finished = finished + 1
-end
-if finished > 0 and redis.call('EXISTS', K.rq_worker(worker)) == 1 then redis.call('HINCRBY', K.rq_worker(worker), 'successful_job_count', finished) end
-
-for index = 6, 5 + queues do
-  local queue = ARGV[index]
-  while want > 0 do
-    local id = redis.call('LPOP', K.rq_queue(queue))
-    if not id then break end
-    local data = redis.call('HGET', K.rq_job(id), 'data')
-    if data then
-      local execution = string.sub(redis.sha1hex(id .. worker .. int(now)), 1, 32)
-      local composite = id .. ':' .. execution
-      redis.call('HSET', K.rq_job(id), 'status', 'started', 'worker_name', worker, 'started_at', iso, 'last_heartbeat', iso)
-      redis.call('HSET', K.rq_execution(id, execution), 'id', execution, 'job_id', id, 'created_at', seconds,
-        'last_heartbeat', seconds, 'worker_name', worker)
-      redis.call('EXPIRE', K.rq_execution(id, execution), beat)
-      redis.call('ZADD', K.rq_executions(id), int(seconds + beat + 60), execution)
-      redis.call('EXPIRE', K.rq_executions(id), beat + 60)
-      redis.call('ZADD', K.rq_wip(queue), int(seconds + beat), composite)
-      redis.call('SADD', K.rq_worker_executions(worker), composite)
-      redis.call('EXPIRE', K.rq_worker_executions(worker), beat + 60)
-      for _, value in ipairs({ id, queue, execution, data }) do taken[#taken + 1] = value end
-      want = want - 1
-    end
+local function strike_off()
+  local gone, executions, by_queue = {}, {}, {}
+  for at = 7 + queues, #ARGV, 3 do
+    local id, queue, execution = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+    local size, composite = #gone, id .. ':' .. execution
+    gone[size + 1], gone[size + 2], gone[size + 3] = K.rq_job(id), K.rq_execution(id, execution), K.rq_executions(id)
+    executions[#executions + 1] = composite
+    unindex(K.rq_wip(queue), composite)
+  end
+  if #gone == 0 then return end
+  for first = 1, #gone, 1000 do redis.call('DEL', unpack(gone, first, math.min(first + 999, #gone))) end
+  in_pages('SREM', mine, executions)
+  if redis.call('EXISTS', K.rq_worker(worker)) == 1 then
+    redis.call('HINCRBY', K.rq_worker(worker), 'successful_job_count', #executions)
   end
 end
-return taken
+
+local taken, composites = {}, {}
+
+local function start(id, queue, data)
+  local execution = string.sub(redis.sha1hex(id .. worker .. instant), 1, 32)
+  local composite, job, key, all = id .. ':' .. execution, K.rq_job(id), K.rq_execution(id, execution), K.rq_executions(id)
+  redis.call('HSET', job, 'status', 'started', 'worker_name', worker, 'started_at', iso, 'last_heartbeat', iso)
+  redis.call('HSET', key, 'id', execution, 'job_id', id, 'created_at', seconds, 'last_heartbeat', seconds, 'worker_name', worker)
+  redis.call('EXPIRE', key, beat)
+  redis.call('ZADD', all, int(seconds + beat + 60), execution)
+  redis.call('EXPIRE', all, beat + 60)
+  index(K.rq_wip(queue), int(seconds + beat), composite)
+  composites[#composites + 1] = composite
+  return { id, queue, execution, data }
+end
+
+local function take(id, queue)
+  local data = redis.call('HGET', K.rq_job(id), 'data')
+  if not data then return end
+  want = want - 1
+  local slip = start(id, queue, data)
+  taken[#taken + 1] = lease > 0 and claimed_slip(slip, worker, lease) or slip
+end
+
+redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
+strike_off()
+local suspended = redis.call('EXISTS', K.rq_suspended())
+if suspended == 1 then want = 0 end
+for at = 7, 6 + queues do
+  local queue = ARGV[at]
+  while want > 0 do
+    local ids = redis.call('LPOP', K.rq_queue(queue), want)
+    if not ids or #ids == 0 then break end
+    for _, id in ipairs(ids) do take(id, queue) end
+  end
+end
+in_pages('SADD', mine, composites)
+if #composites > 0 then redis.call('EXPIRE', mine, beat + 60) end
+return { redis.call('SCARD', mine), suspended, taken }

@@ -1,0 +1,191 @@
+"""What a worker's main thread does: in one round trip it tells the ledger what ended and what is routed, and takes new work.
+
+While the answer is under way the threads do what was taken before.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+from redis.exceptions import RedisError
+
+from receiver import logs
+from receiver.event import now_ms
+from receiver.ledger import runs, turns
+from receiver.ledger.runs import Ending
+from receiver.ledger.turns import Turn
+from receiver.routing import route, run
+from receiver.routing.finisher import Endings
+from receiver.routing.hands import Hands
+from receiver.routing.leases import TimedOut
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Sequence
+
+    from redis import Redis
+
+    from receiver.ledger.runs import Claim, Kind, Route
+    from receiver.ledger.turns import Slip, Taken
+    from receiver.routing.process import Process
+
+log = logs.get("worker")
+
+
+class Work(NamedTuple):
+    """What is put before a thread: a claimed job, or without a claim a suspect to be run in a process of its own."""
+
+    slip: Slip
+    claim: Claim | None
+
+
+class Taker:
+    """The slips that a worker has, from being taken to being struck off. Only `bell` is rung by other threads."""
+
+    def __init__(self, process: Process, redis: Redis, queues: Sequence[str], bell: threading.Event) -> None:
+        self._process, self._redis, self._bell = process, redis, bell
+        self.queues = list(queues)
+        self.hands: Hands[Work] = Hands(process.settings.worker.threads, self._do)
+        self._endings = Endings(process.settings.worker.lease, bell.set)
+        process.endings = self._endings
+        self._done: deque[Slip] = deque()
+        self._routes: list[tuple[Slip, Route]] = []
+        self.under_way: dict[str, Slip] = {}
+        self.suspended = self.stopping = False
+        self.worked = 0
+
+    def turn(self, idle: int) -> bool:
+        """One turn with so many threads to take work for; whether there is more to do at once. Raises RedisError."""
+        endings, done = self._endings.take(), [self._done.popleft() for _ in range(len(self._done))]
+        routes, self._routes = self._routes, []
+        want = max(0, idle - len(routes))
+        if not (want or endings or routes or done):
+            return False
+        said = Turn([(each.claim, each.ending) for each in endings], [each for _, each in routes], done, want)
+        try:
+            told = self._tell(said)
+        except RedisError as error:
+            self._endings.put_back(endings, error)
+            self._routes = routes
+            self._done.extendleft(reversed(done))
+            raise
+        self.suspended = told.suspended
+        for slip in done:
+            self.under_way.pop(slip.id, None)
+        taken = self._noted(told)
+        self.hands.give(self._begun(routes, told.jobs) + self._sorted(taken))
+        for ending, own in zip(endings, told.own, strict=True):
+            ending.said(own)
+        return bool(taken or endings or self._done or self._routes)
+
+    def unsaid(self) -> bool:
+        """Whether there is something to tell the ledger yet."""
+        return bool(self._endings or self._done or self._routes)
+
+    def _tell(self, said: Turn) -> turns.Answer:
+        settings, name = self._process.settings.worker, self._process.name
+        claim_first = not self._process.draining
+        return turns.take_turn(
+            self._redis,
+            name,
+            self.queues,
+            said,
+            lease=settings.lease,
+            again=settings.again,
+            claim_first=claim_first,
+        )
+
+    def _noted(self, told: turns.Answer) -> list[Taken]:
+        """What was taken, with what RQ has under way here without our knowing: the answer of a turn before was lost."""
+        taken = told.taken
+        self.under_way.update((each.slip.id, each.slip) for each in taken)
+        if told.under_way > len(self.under_way):
+            known, lease = list(self.under_way.values()), self._process.settings.worker.lease
+            found = turns.taken_before(self._redis, self._process.name, known, lease)
+            self.under_way.update((each.slip.id, each.slip) for each in found)
+            taken += found
+        return taken
+
+    def _begun(self, routes: Sequence[tuple[Slip, Route]], jobs: Sequence[Claim | None]) -> list[Work]:
+        begun = []
+        for (slip, _), job in zip(routes, jobs, strict=True):
+            if job is None:
+                self._done.append(slip)
+            else:
+                begun.append(Work(slip, job))
+        return begun
+
+    def _sorted(self, taken: Sequence[Taken]) -> list[Work]:
+        """The work among what was taken. What events lead to is planned, and opened with the next turn."""
+        begun, events = [], {}
+        for slip, claim in map(self._read, taken):
+            if isinstance(claim, str):
+                if claim == "suspect":
+                    begun.append(Work(slip, None))
+                else:
+                    self._done.append(slip)
+            elif claim.kind == "e":
+                events[claim.id] = (slip, claim)
+            else:
+                begun.append(Work(slip, claim))
+        if events:
+            self._plan(events)
+        return begun
+
+    def _read(self, taken: Taken) -> tuple[Slip, Claim | str]:
+        """The claim of a slip, also where the ledger left its spelling to us."""
+        slip, claim = taken
+        if claim is not None:
+            return slip, claim
+        ids = slip.ids()
+        if ids is None:
+            log.error("slip.forged", id=slip.id, queue=slip.queue)
+            return slip, "forged"
+        process = self._process
+        return slip, runs.claim(process.redis, *ids, process.name, process.settings.worker.lease)
+
+    def _plan(self, events: dict[str, tuple[Slip, Claim]]) -> None:
+        routes: list[Route] = []
+        try:
+            routes = route.plan(self._process, [claim for _, claim in events.values()])
+        except (Exception, TimedOut):  # they come again when their leases are over
+            log.exception("plan.failed", events=len(events))
+        for each in routes:
+            slip, _ = events.pop(each[0].id)
+            self._routes.append((slip, each))
+        self._done.extend(slip for slip, _ in events.values())
+
+    def _do(self, work: Work) -> None:
+        """What a thread does. The slip is struck off once the ending is written."""
+        slip, claim = work
+        ended = partial(self._ended, slip)
+        try:
+            if claim is None:
+                self._run_alone(slip)
+            elif self.stopping:
+                # Claimed but not begun: due again at once, and no try is counted.
+                back = Ending("due", claim.tries, now_ms(), "given back by a worker that stops", quiet=True)
+                self._process.finish(claim, back, lambda _own: ended())
+            else:
+                self.worked += 1
+                run.run_job(self._process, claim, ended)
+        except (Exception, TimedOut):
+            log.exception("slip.failed", slip=slip.id)
+            ended()
+
+    def _run_alone(self, slip: Slip) -> None:
+        if self.stopping:
+            try:
+                turns.give_back(self._process.redis, self._process.name, [slip])
+            except RedisError as error:
+                log.warning("slip.not_given_back", slip=slip.id, error=str(error))
+            return
+        kind, found, number = cast("tuple[Kind, str, int]", slip.ids())
+        self._process.run_alone(kind, found, number)
+        self._ended(slip)
+
+    def _ended(self, slip: Slip) -> None:
+        self._done.append(slip)
+        self._bell.set()
