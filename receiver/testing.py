@@ -285,6 +285,7 @@ def _lent(found: Plugins, handler: Handler, zoho: Zoho | None, settings: Setting
         redis=connect(zoho.settings) if zoho else _NoLedger(),
         resources=Resources(found.resources, cast("Settings", known)),
         settings=known,
+        witness=None,
         zoho=lambda *_: zoho,
     )
 
