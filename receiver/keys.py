@@ -127,18 +127,23 @@ def emitted(key: str) -> str:
 
 
 def replay(replay_id: str) -> str:
-    """String: the record of one replay of many jobs, JSON. 30 days."""
+    """Hash: the record of one replay: its mode, filter, rate, state and counts. 30 days."""
     return f"zh:rp:{replay_id}"
 
 
-def replay_cancelled(replay_id: str) -> str:
-    """String: somebody cancelled this replay. A day."""
-    return f"zh:rp:{replay_id}:cancelled"
+def replay_jobs(replay_id: str) -> str:
+    """List of the jobs of a replay that are not given to the workers yet, oldest first. 30 days, or until none is left."""
+    return f"zh:rp:{replay_id}:jobs"
 
 
 def replays() -> str:
     """Sorted set of the last 200 replays by time."""
     return "zh:rp"
+
+
+def replays_running() -> str:
+    """Set of the replays that still have jobs to give. Empty when none has."""
+    return "zh:rp:running"
 
 
 def mark(dedupe: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from receiver.routing.dead_letters import Filter, Mode
+    from receiver.routing.dead_letters import Filter
+    from receiver.routing.replays import Mode, Replay
 
 Folder = Annotated[Path | None, typer.Option("--folder", "-C", help="The project's folder.")]
 SHOWN = 20
@@ -39,7 +41,9 @@ def _replayer(mode: Mode, about: str) -> Callable[..., None]:
         since: Annotated[str, typer.Option(help="Died since then: 2h, 3d, or 2027-01-31T10:00.")] = "",
         until: Annotated[str, typer.Option(help="Died before then.")] = "",
         state: Annotated[str, typer.Option(help="dead or skipped.")] = "dead",
-        rate: Annotated[float, typer.Option(min=0, help="Jobs a second; 0: all at once.")] = 20,
+        rate: Annotated[
+            float, typer.Option(min=0, help="Jobs a second, of their retries too; 0: all at once.")
+        ] = 20,
         yes: Annotated[
             bool,
             typer.Option(
@@ -56,14 +60,28 @@ def _replayer(mode: Mode, about: str) -> Callable[..., None]:
     return command
 
 
-def cancel(replay: Annotated[str, typer.Argument(help="The replay's id.")], *, folder: Folder = None) -> None:
-    """Cancel a retry or rerun that is under way in another terminal."""
-    from receiver.routing import dead_letters
+def cancel(
+    replay: Annotated[
+        str | None, typer.Argument(help="The replay's id; without one the last replays are listed.")
+    ] = None,
+    *,
+    folder: Folder = None,
+) -> None:
+    """Cancel a retry or rerun: nothing more of it is given to the workers, and what fails is not tried again."""
+    from receiver.routing import replays
 
     with _ledger(folder) as redis:
-        if not dead_letters.cancel(redis, replay):
-            raise SettingsError(f"there is no replay {replay!r}")
-    typer.echo("cancelled: nothing more is given to the workers")
+        if replay is None:
+            _list(replays.recorded(redis, SHOWN))
+            return
+        word = replays.cancel(redis, replay)
+    if word == "gone":
+        raise SettingsError(f"there is no replay {replay!r}; zohook cancel lists the last ones")
+    typer.echo(
+        "cancelled: nothing more is given to the workers, and what fails is not tried again"
+        if word == "cancelled"
+        else "all its jobs were given already; those that fail from now on are not tried again"
+    )
 
 
 def pause(
@@ -168,55 +186,91 @@ def moment(text: str) -> int:
 def _replay(
     mode: Mode, job: str | None, wanted: Filter, rate: float, folder: Path | None, *, yes: bool
 ) -> None:
-    from receiver.routing.dead_letters import Replay, select
+    from receiver.routing import replays
+    from receiver.routing.dead_letters import select
 
     with _ledger(folder) as redis:
         if job is not None:
-            _one(redis, mode, job, yes=yes)
+            _one(redis, mode, job, folder, yes=yes)
             return
         rows = list(select(redis, wanted))
         typer.echo(f"{len(rows)} {wanted.state} job{'' if len(rows) == 1 else 's'}")
         for row in rows[:SHOWN]:
             typer.echo(f"  {row.id}  {row.reason[:100]}")
-            _show_writes(mode, row.id, redis)
         if len(rows) > SHOWN:
             typer.echo(f"  ... and {len(rows) - SHOWN} more")
+        if mode == "rerun" and rows:
+            _show_repeats(redis, [row.id for row in rows])
         if not rows or not yes:
             if rows:
                 typer.echo(f"nothing was done; add --yes to {mode} them")
             return
-        replay = Replay(redis, mode, wanted, rate=rate, by="command line")
-        typer.echo(f"replay {replay.id}; zohook cancel {replay.id} stops it")
-        counts = replay.run()
+        found = replays.start(redis, mode, wanted, [row.id for row in rows], rate=rate, by="command line")
+        _follow(redis, found)
+
+
+def _follow(redis: Redis, found: str) -> None:
+    """Say how far a replay is until it has ended. It goes on without us, and begins once a worker runs."""
+    import time
+
+    from receiver.ledger import read
+    from receiver.routing import replays
+
+    typer.echo(f"replay {found}; zohook cancel {found} stops it")
+    if not read.workers(redis):
+        typer.echo("no worker is running: it begins when one does")
+        return
+    try:
+        while (said := replays.one(redis, found)) and said.state == "running":
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        typer.echo("the workers go on with it")
+        return
+    if said:
         typer.echo(
-            f"{counts['ok']} given to the workers, {counts['open']} open already, {counts['gone']} gone"
+            f"{said.state}: {said.ok} given to the workers, {said.open} open already, {said.gone} gone"
         )
 
 
-def _one(redis: Redis, mode: Mode, job: str, *, yes: bool) -> None:
-    from receiver.ledger import runs
+def _one(redis: Redis, mode: Mode, job: str, folder: Path | None, *, yes: bool) -> None:
+    from receiver.routing import replays
+    from receiver.settings import Settings
 
-    _show_writes(mode, job, redis)
-    if mode == "rerun" and not yes:
-        typer.echo("nothing was done; add --yes to rerun it")
+    if mode == "rerun":
+        _show_repeats(redis, [job])
+        if not yes:
+            typer.echo("nothing was done; add --yes to rerun it")
+            return
+    again = Settings.load(folder).worker.again
+    [word] = replays.at_once(redis, mode, [job], again, by="command line")
+    if word == "open":
+        raise SettingsError(f"{job} is still open: it runs by itself")
+    if word == "gone":
+        raise SettingsError(f"there is no job {job}; its id is EVENT:HANDLER")
+    typer.echo(f"{job} runs again")
+
+
+def _show_repeats(redis: Redis, jobs: list[str]) -> None:
+    """What a rerun of these will do a second time, the most frequent first."""
+    from receiver.routing.dead_letters import all_repeats
+
+    counted = all_repeats(redis, jobs)
+    if not counted:
+        typer.echo("it repeats nothing that was done: no write to Zoho, no event, no step")
         return
-    word = runs.replay(redis, "j", job, mode)
-    said = {
-        "ok": f"{job} runs again",
-        "open": f"{job} is still open: it runs by itself",
-        "gone": f"there is no job {job}; its id is EVENT:HANDLER",
-    }[word]
-    if word != "ok":
-        raise SettingsError(said)
-    typer.echo(said)
+    typer.echo("it will do again:")
+    for what, count in counted.most_common(SHOWN):
+        typer.echo(f"  {count} x {what}")
+    if rest := counted.total() - sum(count for _, count in counted.most_common(SHOWN)):
+        typer.echo(f"  ... and {rest} more")
 
 
-def _show_writes(mode: Mode, job: str, redis: Redis) -> None:
-    if mode != "rerun":
-        return
-    from receiver.ledger import read
-    from receiver.routing.dead_letters import writes
-
-    for row in read.jobs(redis, [job], attempts=True):
-        for each in writes(redis, row):
-            typer.echo(f"    repeats {each}")
+def _list(found: list[Replay]) -> None:
+    if not found:
+        typer.echo("no replay was made in the last 30 days")
+    for each in found:
+        at = datetime.fromtimestamp(each.at / 1000, UTC).isoformat(" ", "seconds")
+        told = ", ".join(f"{name} {value}" for name, value in asdict(each.filter).items() if value)
+        typer.echo(
+            f"{each.id}  {at}  {each.mode} {each.state}: {each.ok} of {each.chosen} given, by {each.by} ({told})"
+        )

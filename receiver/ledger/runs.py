@@ -10,10 +10,10 @@ from receiver import keys, logs
 from receiver.event import Event, now_ms
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.pack import unpack
-from receiver.ledger.script import Argument, call, iso
+from receiver.ledger.script import Argument, call, call_together, iso
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from redis import Redis
 
@@ -263,19 +263,36 @@ def release(redis: Redis, reason: str, limit: int = 500) -> int:
     return total
 
 
+def replay_many(
+    redis: Redis,
+    found: Sequence[tuple[Kind, str]],
+    mode: Literal["retry", "rerun"] = "retry",
+    again: float = 30,
+    part_of: str = "",
+) -> list[str]:
+    """Run finished jobs again (retry: with the same idempotency key, rerun: with a new one), or route events again.
+
+    Each is "ok", "open" where it is still under way, or "gone" where there is no such thing. `part_of` is the replay's id.
+    """
+    at = iso()
+    calls = [("replay", (at, kind, each, mode, REPLAY, int(again * 1000), part_of)) for kind, each in found]
+    return ["gone" if isinstance(word, Exception) else word.decode() for word in call_together(redis, calls)]
+
+
 def replay(
     redis: Redis, kind: Kind, found_id: str, mode: Literal["retry", "rerun"] = "retry", again: float = 30
 ) -> str:
-    """Run a finished job again (retry: with the same idempotency key, rerun: with a new one), or route an event again.
+    """`replay_many` of one."""
+    return replay_many(redis, [(kind, found_id)], mode, again)[0]
 
-    "ok", "open" where it is still under way, "gone" where there is no such thing.
+
+def pace(redis: Redis, job: str, due: int) -> int | None:
+    """When a job that is due again may be tried, in milliseconds: no faster than the rate of the replay that it is part of.
+
+    None where that replay was cancelled.
     """
-    return str(call(redis, "replay", iso(), kind, found_id, mode, REPLAY, int(again * 1000)).decode())
-
-
-def replay_all(redis: Redis, jobs: Iterable[str], mode: Literal["retry", "rerun"] = "retry") -> int:
-    """How many of the jobs are run again."""
-    return sum(replay(redis, "j", job, mode) == "ok" for job in jobs)
+    at = int(call(redis, "pace", job, due))
+    return None if at < 0 else at
 
 
 def recheck(redis: Redis, most: int = 1_000) -> int:

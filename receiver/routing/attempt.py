@@ -15,7 +15,7 @@ from receiver.errors import Fenced, HandlerError, NotFound, RetryLater, Skip
 from receiver.event import now_ms
 from receiver.ledger import runs
 from receiver.ledger.runs import Ending
-from receiver.routing import policy
+from receiver.routing import policy, replays
 from receiver.routing.effects import RunEffects
 from receiver.routing.leases import Held, TimedOut
 from receiver.routing.router import mismatch
@@ -146,6 +146,8 @@ class Attempt:
             made=self.claim.made,
             chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
         )
+        if self.claim.lane and decision.state == "due":
+            decision = replays.paced(self.process.redis, self.claim.id, decision)
         record = orjson.dumps(self.record(error, decision)).decode()
         ending = Ending(
             decision.state,
@@ -183,6 +185,8 @@ class Attempt:
             kept["error"] = policy.shown(error)
         if self.calls:
             kept["calls"] = self.calls[-CALLS:]
+        if self.effects.emitted:
+            kept["emitted"] = self.effects.emitted[-CALLS:]
         if self.company:
             kept["batch"] = self.company
         return kept

@@ -30,7 +30,7 @@ class RunEffects:
         self._redis = process.redis
         self._held = held
         self._in_batch = in_batch
-        self._emitted = 0
+        self.emitted: list[str] = []
         self.failed: Exception | None = None
         """What the handler says that became of this event of a batch; None where it is as with the whole batch."""
 
@@ -46,7 +46,7 @@ class RunEffects:
                 "emit(at=...) takes a time with its zone, for example datetime.now(UTC) + timedelta(days=1)"
             )
         claim = self._held.claim
-        self._emitted += 1
+        self.emitted.append(event_type)
         made = Event(
             id=new_id(),
             type=event_type,
@@ -58,7 +58,7 @@ class RunEffects:
             origin="handler",
             cause=claim.id,
             connection=claim.event.connection,
-            identity=f"{claim.id}:{claim.generation}:{self._emitted}:{event_type}:{key}",
+            identity=f"{claim.id}:{claim.generation}:{len(self.emitted)}:{event_type}:{key}",
             depth=claim.event.depth + 1,
         )
         due = int(at.timestamp() * 1000) if at else 0

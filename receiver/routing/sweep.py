@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from receiver import keys, logs
 from receiver.ledger import read, runs
 from receiver.ledger.script import Argument  # noqa: TC001
+from receiver.routing import replays
 
 if TYPE_CHECKING:
     from receiver.routing.process import Process
@@ -73,6 +74,7 @@ class Sweeper:
         settings = self._process.settings.worker
         if not self._fit():
             return (0, 0, 0)
+        replays.advance(self._redis, settings.again)
         total = [0, 0, 0]
         while True:
             page = runs.sweep(self._redis, again=settings.again, deaths=settings.deaths)

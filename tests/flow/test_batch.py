@@ -14,7 +14,7 @@ from receiver.errors import HandlerError, InvalidRequest
 from receiver.event import now_ms
 from receiver.ledger import read, runs
 from receiver.routing import batch, pacing, run
-from receiver.routing.dead_letters import writes
+from receiver.routing.dead_letters import repeats
 from receiver.testing import make_event, run_handler
 from tests.flow.kit import drain
 
@@ -495,4 +495,4 @@ def test_the_writes_of_a_batch_are_those_of_its_lead(house: MakeHouse) -> None:
     attempt = {**lead.attempts[0], "calls": [call]}
     home.redis.lset(f"zh:a:{lead.id}", 0, orjson.dumps(attempt))
     found = read.jobs(home.redis, [other.id], attempts=True)[0]
-    assert writes(home.redis, found) == ["POST /crm/v8/Leads (in a batch of 2)"]
+    assert repeats(home.redis, found) == ["POST /crm/v8/Leads (in a batch of 2)"]

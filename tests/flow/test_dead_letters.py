@@ -1,16 +1,17 @@
-"""Dead letters: found by a filter, run again in a lane of their own, recorded and cancelled."""
+"""Dead letters: what is kept of them, how a filter finds them, and what running them anew would repeat."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import orjson
 import pytest
 
 from receiver import on
 from receiver.errors import InvalidRequest
-from receiver.ledger import read
+from receiver.ledger import read, runs
 from receiver.routing import dead_letters
-from receiver.routing.dead_letters import Filter, Replay
+from receiver.routing.dead_letters import Filter
 
 if TYPE_CHECKING:
     from tests.flow.conftest import House, MakeHouse
@@ -18,23 +19,17 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def home(house: MakeHouse) -> House:
-    """A house with dead letters of two handlers, and a switch that lets them succeed."""
-    fixed: list[bool] = []
-    keys: list[str] = []
+    """A house with dead letters of two handlers."""
 
     @on("crm.Deals.*")
     def deals(event):
-        keys.append(event.idempotency_key)
-        if not fixed:
-            raise InvalidRequest("the field Amount is wrong", code="INVALID_DATA")
+        raise InvalidRequest("the field Amount is wrong", code="INVALID_DATA")
 
     @on("crm.Leads.*")
     def leads(event):
-        if not fixed:
-            raise InvalidRequest("no such owner", code="NO_OWNER")
+        raise InvalidRequest("no such owner", code="NO_OWNER")
 
     made = house(deals, leads)
-    made.fixed, made.keys = fixed, keys
     for number in range(6):
         made.accept("crm.Deals.updated", record_id=str(number))
     made.accept("crm.Leads.created", record_id="99")
@@ -65,52 +60,58 @@ def test_a_filter_finds_what_it_says(home, wanted, count) -> None:
     assert len(list(dead_letters.select(home.redis, wanted))) == count
 
 
-def test_a_retry_of_many_keeps_the_keys_and_is_recorded(home) -> None:
-    """All that fit run again through the replay lane, with the keys that they had."""
-    home.fixed.append(True)
-    before = list(home.keys)
-    counts = Replay(home.redis, "retry", Filter(handler="rooms.deals"), rate=0, by="a test").run()
-    assert counts == {"ok": 6, "open": 0, "gone": 0}
-    assert home.redis.llen("rq:queue:zohook_replay") == 6
-    home.work()
-    assert sorted(home.keys[6:]) == sorted(before)
-    assert len(read.jobs_in(home.redis, "dead")) == 1
-    record = dead_letters.replays(home.redis)[0]
-    assert (record["state"], record["chosen"], record["ok"], record["by"]) == ("done", 6, 6, "a test")
-
-
-def test_a_rerun_has_new_keys(home) -> None:
-    """What it does is done anew."""
-    home.fixed.append(True)
-    before = set(home.keys)
-    Replay(home.redis, "rerun", Filter(handler="rooms.deals"), rate=0).run()
-    home.work()
-    assert not before & set(home.keys[6:])
-
-
-def test_a_replay_is_cancelled(home) -> None:
-    """Whoever cancels it stops what it has not given out yet."""
-    replay = Replay(home.redis, "retry", Filter(), rate=0)
-    home.redis.set(f"zh:rp:{replay.id}:cancelled", "1")
-    assert replay.run()["ok"] == 0
-    assert dead_letters.replays(home.redis)[0]["state"] == "cancelled"
-    assert dead_letters.cancel(home.redis, replay.id) is True
-    assert dead_letters.cancel(home.redis, "nobody") is False
-
-
-def test_the_writes_that_a_rerun_repeats_are_listed(home) -> None:
-    """Only writes that Zoho took, each once."""
-    row = read.JobRow(
-        "e:h", "e", "h", "dead",
-        attempts=(
-            {"calls": [{"write": True, "status": 201, "method": "POST", "path": "/crm/v8/Leads"}, {"write": False, "status": 200}]},
-            {"calls": [{"write": True, "status": 201, "method": "POST", "path": "/crm/v8/Leads"}, {"write": True, "status": 500}]},
-        ),
-    )  # fmt: skip
-    assert dead_letters.writes(home.redis, row) == ["POST /crm/v8/Leads"]
-
-
-def test_open_jobs_are_not_for_replays(home) -> None:
-    """A filter over open states is refused with the reason."""
+def test_a_filter_asks_for_all_that_it_says(home) -> None:
+    """Each part narrows it, and a filter over what is open is refused with the reason."""
+    assert (
+        len(list(dead_letters.select(home.redis, Filter(handler="rooms.deals", record="3", error="amount"))))
+        == 1
+    )
+    assert not list(dead_letters.select(home.redis, Filter(handler="rooms.deals", record="99")))
+    [row] = dead_letters.select(home.redis, Filter(record="99"))
+    assert list(dead_letters.select(home.redis, Filter(job=row.id))) == [row]
+    assert not list(dead_letters.select(home.redis, Filter(job="nobody:here")))
     with pytest.raises(ValueError, match="dead or skipped"):
         list(dead_letters.select(home.redis, Filter(state="due")))
+
+
+def test_reason_and_traceback_are_kept(home) -> None:
+    """A dead letter says what it died of, and where in the handler."""
+    [row] = read.jobs(
+        home.redis, [dead.id for dead in dead_letters.select(home.redis, Filter(record="99"))], attempts=True
+    )
+    assert row.reason == "Zoho will not take this: no such owner"
+    error = row.attempts[-1]["error"]
+    assert (error["type"], error["code"]) == ("InvalidRequest", "NO_OWNER")
+    assert 'raise InvalidRequest("no such owner"' in error["traceback"]
+
+
+def test_an_error_that_came_before_a_death_is_found_too(home) -> None:
+    """The last attempt may have none, for its process died; the last error is what counts."""
+    [row] = dead_letters.select(home.redis, Filter(record="99"))
+    home.redis.rpush(f"zh:a:{row.id}", orjson.dumps({"run": 2, "outcome": "lost"}))
+    assert len(list(dead_letters.select(home.redis, Filter(error="no_owner")))) == 1
+
+
+def test_what_a_rerun_repeats_is_listed(house: MakeHouse) -> None:
+    """Writes that Zoho took, events and steps, each once; not what it refused, and not what an earlier rerun began anew."""
+
+    @on("crm.**", retries=0)
+    def handler(event):
+        event.step("mail", lambda: None)
+        event.emit("app.told")
+        raise ValueError
+
+    home = house(handler)
+    event = home.accept()
+    home.work()
+    job = f"{event.id}:rooms.handler"
+    post = {"write": True, "status": 201, "method": "POST", "path": "/crm/v8/Leads"}
+    for calls in ([post, {**post, "write": False}], [post, {**post, "status": 500, "path": "/refused"}]):
+        home.redis.rpush(f"zh:a:{job}", orjson.dumps({"run": 2, "calls": calls}))
+    home.redis.hset(f"zh:s:{job}", "0:began", '{"state": "begun"}')
+    [row] = read.jobs(home.redis, [job], attempts=True)
+    assert dead_letters.repeats(home.redis, row) == ["emit app.told", "POST /crm/v8/Leads", "step mail"]
+    assert dead_letters.all_repeats(home.redis, [job])["step mail"] == 1
+    runs.replay(home.redis, "j", job, "rerun")
+    [row] = read.jobs(home.redis, [job], attempts=True)
+    assert "step mail" not in dead_letters.repeats(home.redis, row)

@@ -1,5 +1,5 @@
 -- Run a finished job again, or route an event again. Never an open one.
--- ARGV: iso, kind, id, mode (retry: same keys; rerun: new ones), lane, again (ms)
+-- ARGV: iso, kind, id, mode (retry: same keys; rerun: new ones), lane, again (ms), the replay that it is part of or ''
 -- Answers 'ok', 'open' or 'gone'.
 
 local iso, kind, id, mode, lane, again = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
@@ -9,7 +9,8 @@ local state = found[1]
 if not state then return 'gone' end
 if OPEN[state] then return 'open' end
 redis.call('HSET', key, 'state', 'due', 'due', int(now), 'tries', 0, 'deaths', 0, 'lane', lane, 'made', int(now))
-redis.call('HDEL', key, 'reason', 'ended', 'suspect')
+redis.call('HDEL', key, 'reason', 'ended', 'suspect', 'replay')
+if ARGV[7] ~= '' then redis.call('HSET', key, 'replay', ARGV[7]) end
 if mode == 'rerun' then redis.call('HINCRBY', key, 'generation', 1) end
 if kind == 'j' then
   shift(id, state, 'due')
