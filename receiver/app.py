@@ -60,7 +60,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> S
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
-        preparing = asyncio.create_task(keyring.prepare())
+        preparing = asyncio.create_task(keyring.keep())
         drain.start()
         yield {"spool": spool}
         preparing.cancel()

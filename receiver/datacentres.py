@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from receiver.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+SIMULATOR = "simulator"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +36,24 @@ class DataCentre:
     developer: str
     console: str
 
-    def base(self, product: str) -> str:
-        """The base URL of a product: CRM, Books and their kin share `api`, the others have hosts of their own."""
+    @property
+    def simulated(self) -> bool:
+        """Whether it is a simulator of ours, and none of Zoho's."""
+        return self.name.partition("-")[0] == SIMULATOR
+
+    @property
+    def location(self) -> str:
+        """Zoho's word for it, as callbacks and device answers name it."""
+        return self.name.partition("-")[2] or self.name
+
+    def base(self, product: str, environment: str = "production") -> str:
+        """The base URL of a product: CRM, Books and their kin share `api`, the others have hosts of their own.
+
+        CRM's sandboxes and developer editions have hosts of their own too
+        (https://www.zoho.com/crm/developer/docs/api/v8/multi-dc.html and the hosts in Zoho's own SDK).
+        """
+        if product == "crm" and environment in {"sandbox", "developer"}:
+            return str(getattr(self, environment))
         if product in {"desk", "mail", "projects", "recruit", "sign", "accounts", "content"}:
             return str(getattr(self, product))
         return self.api
@@ -81,8 +103,8 @@ DATA_CENTRES = {
 }
 
 
-def simulated(url: str) -> DataCentre:
-    """A data centre that is the simulator, all products on one address, which must be this machine's own."""
+def simulated(url: str, location: str = "") -> DataCentre:
+    """A data centre that is a simulator, all products on one address, which must be this machine's own."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:
@@ -94,28 +116,44 @@ def simulated(url: str) -> DataCentre:
             f"the simulator's url must be http:// on this machine, for example http://127.0.0.1:8100, not {url}"
         )
     base = f"http://{parts.netloc}"
-    return DataCentre("simulator", *([base] * 11))
+    return DataCentre(f"{SIMULATOR}-{location}" if location else SIMULATOR, *([base] * 11))
 
 
-def find(name: str, simulator: str | None = None) -> DataCentre:
-    """The data centre of that name; `simulator` names the one whose URL is given."""
-    if name == "simulator":
-        if not simulator:
+class DataCentres:
+    """The data centres that there are: Zoho's, and simulators by the location that they play ("" is the first one's).
+
+    What an answer or a callback names is taken only if the table has it, for a client secret posted to another host is lost.
+    """
+
+    def __init__(self, simulators: Mapping[str, str] | None = None) -> None:
+        """Raises SettingsError where a simulator is not on this machine."""
+        self._known = dict(DATA_CENTRES)
+        for location, url in (simulators or {}).items():
+            centre = simulated(url, location)
+            self._known[centre.name] = centre
+
+    def find(self, name: str) -> DataCentre:
+        """The data centre of that name; raises SettingsError with the names that there are."""
+        found = self._known.get(name.lower())
+        if found is not None:
+            return found
+        if name == SIMULATOR:
             raise SettingsError(
                 'dc = "simulator" needs [simulator] url = "http://127.0.0.1:PORT" in zohook.toml'
             )
-        return simulated(simulator)
-    try:
-        return DATA_CENTRES[name.lower()]
-    except KeyError:
-        known = ", ".join(sorted(DATA_CENTRES))
-        raise SettingsError(f"there is no data centre {name!r}; it is one of {known}") from None
+        raise SettingsError(
+            f"there is no data centre {name!r}; it is one of {', '.join(sorted(DATA_CENTRES))}"
+        )
 
+    def by_url(self, field: str, url: str, *, simulated: bool) -> DataCentre | None:
+        """The data centre of that house whose `field` (accounts, api) is exactly that URL, or None."""
+        wanted = url.rstrip("/")
+        return next((each for each in self._of(simulated) if getattr(each, field) == wanted), None)
 
-def by_url(field: str, url: str, simulator: str | None = None) -> DataCentre | None:
-    """The data centre whose `field` (accounts, api) is exactly that URL, or None: what an answer or a callback names is
-    taken only if the table has it, for a client secret posted to another host is lost.
-    """
-    known = list(DATA_CENTRES.values()) + ([simulated(simulator)] if simulator else [])
-    wanted = url.rstrip("/")
-    return next((centre for centre in known if getattr(centre, field) == wanted), None)
+    def by_location(self, location: str, *, simulated: bool) -> DataCentre | None:
+        """The data centre of that house that Zoho calls by that word ("eu"), or None."""
+        wanted = location.lower()
+        return next((each for each in self._of(simulated) if each.location == wanted), None)
+
+    def _of(self, simulated: bool) -> list[DataCentre]:
+        return [each for each in self._known.values() if each.simulated == simulated]

@@ -291,6 +291,21 @@ def token_history(connection: str) -> str:
     return f"zh:t:{connection}:log"
 
 
+def consents(client: str, customer: str) -> str:
+    """Sorted set of the live refresh tokens of one client (and customer), by a digest, by when they were made. Kept."""
+    return f"zh:t:{client}:{customer}:grants"
+
+
+def customers() -> str:
+    """Hash of the connections that consent links made: name -> whose client, organisations, data centre, JSON. Kept."""
+    return "zh:customers"
+
+
+def invitation(digest: str) -> str:
+    """String: a consent link that is out, JSON, under a digest of its token. Seven days, or until it is used."""
+    return f"zh:invite:{digest}"
+
+
 def consent_state(state: str) -> str:
     """String: a consent under way, one use. Ten minutes."""
     return f"zh:consent:{state}"
@@ -314,6 +329,11 @@ def armed(source: str) -> str:
 def source_secret(source: str) -> str:
     """List of the two newest secrets that a product told us for a source, sealed. Kept."""
     return f"zh:told:{source}"
+
+
+def channel_owners() -> str:
+    """Hash: the id of a CRM channel -> the customer whose it is. Kept while channels are made for customers."""
+    return "zh:chs:of"
 
 
 def session(token: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -20,7 +21,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from receiver.datacentres import DataCentre, find
+from receiver.datacentres import DataCentre, DataCentres
 from receiver.errors import SettingsError
 from receiver.settings_tables import ConnectionSettings, Name, Octets, Seconds, SourceSettings, Table
 
@@ -106,6 +107,8 @@ class SimulatorSettings(Table):
     """`[simulator]`: where `dc = "simulator"` is."""
 
     url: str = ""
+    others: dict[str, str] = {}  # noqa: RUF012 - pydantic copies it
+    """Further simulators, by the data centre that each plays (`eu = "http://127.0.0.1:8101"`): `dc = "simulator-eu"`."""
 
 
 class HandlerSettings(Table):
@@ -182,9 +185,13 @@ class Settings(BaseSettings):
         settings._agree(file)
         return settings
 
-    def secrets(self, name: str) -> tuple[str, ...]:
-        """The secrets of a source or connection, newest first: ZOHOOK_SECRET_<NAME>, several with commas for rotation."""
-        return self._secrets.get(name.lower(), ())
+    def secrets(self, name: str, dc: str = "") -> tuple[str, ...]:
+        """The secrets of a source or connection, newest first: ZOHOOK_SECRET_<NAME>, several with commas for rotation.
+
+        Zoho gives a client another secret in each data centre, unless told otherwise: ZOHOOK_SECRET_<NAME>__<DC> is that one's.
+        """
+        of_dc = self._secrets.get(f"{name}__{dc}".lower(), ()) if dc else ()
+        return of_dc or self._secrets.get(name.lower(), ())
 
     def all_secrets(self) -> tuple[str, ...]:
         """Every secret value known, for the masking of logs."""
@@ -193,7 +200,13 @@ class Settings(BaseSettings):
 
     def data_centre(self, connection: str) -> DataCentre:
         """The data centre of a connection."""
-        return find(self.connections[connection].dc, self.simulator.url or None)
+        return self.data_centres.find(self.connections[connection].dc)
+
+    @cached_property
+    def data_centres(self) -> DataCentres:
+        """The data centres that there are, with the simulators that are set."""
+        first = {"": self.simulator.url} if self.simulator.url else {}
+        return DataCentres({**first, **self.simulator.others})
 
     def connection_of(self, source: str) -> str:
         """The connection that a source's events are handled with: its own, or the only one there is."""
@@ -225,7 +238,7 @@ class Settings(BaseSettings):
                 raise SettingsError(f"{file}: connections.{name}.dc: {error}") from None
         for name, values in self._secrets.items():
             short = [value for value in values if len(value) < SHORTEST_SECRET]
-            if short and name in {**self.sources, **self.connections}:
+            if short and name.partition("__")[0] in {**self.sources, **self.connections}:
                 raise SettingsError(
                     f"ZOHOOK_SECRET_{name.upper()} holds a secret of {len(short[0])} characters; "
                     f"make it {SHORTEST_SECRET} or more, in Zoho and here"

@@ -49,6 +49,7 @@ Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(sec
 Octets = Annotated[int, BeforeValidator(octets)]
 Name = Annotated[str, AfterValidator(_named)]
 Organisations = dict[str, str]
+ClientType = Literal["self", "server", "credentials", "device", "mobile", "browser"]
 
 
 def _organisations(value: object) -> object:
@@ -65,13 +66,34 @@ class ConnectionSettings(Table):
     """`[connections.NAME]`: one consent at Zoho and the organisations that it serves."""
 
     dc: str = "us"
+    client: ClientType = "self"
+    """The type of the client in Zoho's API console; it decides how a consent is had."""
     client_id: str = ""
     redirect_uri: str = ""
     scopes: tuple[str, ...] = ()
+    environment: Literal["production", "sandbox", "developer"] = "production"
+    """Which CRM the consent was given for: a sandbox and a developer edition have hosts of their own."""
+    soid: str = ""
+    """Client credentials: the organisation, as `ZohoCRM.ID` or `ZohoDesk.ID`; made of the configured ids where it is left out."""
+    customers: bool = False
+    """Each customer consents for himself, by a link of his own; he becomes a connection called after this one."""
     crm: Annotated[Organisations, BeforeValidator(_organisations)] = {}
     books: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    inventory: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    invoice: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    billing: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    expense: Annotated[Organisations, BeforeValidator(_organisations)] = {}
     desk: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    mail: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    """Ids of mail accounts."""
+    projects: Annotated[Organisations, BeforeValidator(_organisations)] = {}
+    """Ids of portals."""
     trigger: tuple[str, ...] | None = None
+
+    @classmethod
+    def products(cls) -> tuple[str, ...]:
+        """The products that have organisation ids."""
+        return tuple(name for name, field in cls.model_fields.items() if field.annotation == Organisations)
 
     def organisation(self, product: str, name: str = "") -> str:
         """The organisation id of a product under this consent, or "" where none is configured."""

@@ -27,7 +27,7 @@ def run(settings: Settings) -> int:
     from receiver.routing.router import unknown_patterns
     from receiver.zoho.vault import Vault
 
-    keyring = Keyring(settings, Vault.open_or_make(settings))
+    keyring = Keyring(settings, Vault.of(settings))
     handlers = load(settings).handlers
     console = Console()
     console.print(_sources(settings, {name: lock.way.product for name, lock in keyring.locks.items()}))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli import operate
+from receiver.cli import connection, keys, operate
 from receiver.cli.reverify import reverify
 from receiver.errors import SettingsError
 
@@ -151,17 +151,26 @@ def connect(
         str | None, typer.Argument(help="The connection in zohook.toml; may be left out if there is one.")
     ] = None,
     *,
-    code: Annotated[
-        str | None, typer.Option(help="The code, or - to read it from standard input; asked for if left out.")
+    code: Annotated[str | None, typer.Option(help="A self client's code, or - for standard input.")] = None,
+    refresh_token: Annotated[
+        str | None, typer.Option(help="A refresh token that a mobile app was given, or - for standard input.")
     ] = None,
+    access_token: Annotated[
+        str | None, typer.Option(help="An access token of a client-based app, or - for standard input.")
+    ] = None,
+    expires_in: Annotated[int, typer.Option(help="The seconds that the access token still lives.")] = 3600,
     folder: Folder = None,
 ) -> None:
-    """Connect a Zoho organisation with a self client's code, for machines without a browser or a public address."""
-    from receiver.cli.connect import run
-    from receiver.cli.processes import with_redis
+    """Connect a Zoho organisation. How, goes by the type of the client in Zoho's API console.
 
-    with with_redis(_settings(folder)) as settings:
-        raise typer.Exit(run(settings, name, sys.stdin.readline() if code == "-" else code))
+    A self client (the default) takes a code pasted here; a server-based or mobile one opens Zoho's consent page; a device shows a
+    code to type elsewhere; client credentials need nobody. The scopes asked for are the least that your handlers, channels and
+    products need.
+    """
+    from receiver.cli.connect import Handed, run
+
+    read = [sys.stdin.readline() if each == "-" else each for each in (code, refresh_token, access_token)]
+    raise typer.Exit(run(folder, name, Handed(read[0], read[1], read[2], expires_in)))
 
 
 @app.command()
@@ -240,3 +249,5 @@ def version() -> None:
 
 operate.add(app)
 app.command()(reverify)
+app.add_typer(connection.app, name="connection")
+app.add_typer(keys.app, name="keys")

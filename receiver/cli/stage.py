@@ -36,6 +36,7 @@ public_url = "{public_url}"
 
 [connections.demo]
 dc = "simulator"
+client = "server"
 client_id = "{client_id}"
 redirect_uri = "{public_url}{callback}"
 crm = "{crm}"

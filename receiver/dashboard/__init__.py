@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
-from receiver.dashboard import actions, connections, deliveries, machine, views
+from receiver.dashboard import actions, api, connections, deliveries, machine, views
 from receiver.dashboard.errors import HANDLERS
 from receiver.dashboard.guard import Guard
 from receiver.dashboard.house import House
@@ -49,7 +49,14 @@ ACTIONS: list[BaseRoute] = [
     Route("/deliveries/{id}/run", deliveries.run_delivery, methods=["POST"]),
     Route("/deliveries/{id}/verify", deliveries.verify_delivery, methods=["POST"]),
     Route("/connections/{name}/connect", connections.connect, methods=["POST"]),
+    Route("/connections/{name}/invite", connections.invite, methods=["POST"]),
 ]
+OTHERS: list[BaseRoute] = [
+    Route("/consent/{token}", connections.invited),
+    Route("/consent/{token}", connections.accept_invitation, methods=["POST"]),
+    Route("/api/connections/{name}/token", api.hand_in, methods=["POST"]),
+]
+"""Not for whoever signs in: a customer comes with the token of his link, a program with a bearer token."""
 
 
 def never() -> bool:
@@ -69,5 +76,5 @@ def routes(
     """
     ring = keyring or Keyring(settings, Vault.open_or_make(settings))
     here = House(settings, redis, Live(redis, stopping), ring)
-    app = Starlette(routes=[*PAGES, *ACTIONS], exception_handlers=HANDLERS)
+    app = Starlette(routes=[*PAGES, *ACTIONS, *OTHERS], exception_handlers=HANDLERS)
     return [Mount("/", app=Guard(app, here))]

@@ -115,22 +115,22 @@ def is_csrf(session: Session, given: str) -> bool:
     return hmac.compare_digest(_digest(session.csrf), _digest(given))
 
 
-def bearer_opens(redis: Redis, settings: Settings, header: str, address: str) -> bool:
-    """Whether an Authorization header carries a password as its bearer token; failures are limited as at the sign-in."""
+def bearer_role(redis: Redis, settings: Settings, header: str, address: str) -> Role | None:
+    """The role that an Authorization header opens with a password as its bearer token; failures are limited as at the sign-in."""
     scheme, _, given = header.partition(" ")
     if scheme.lower() != "bearer":
-        return False
+        return None
     counters = _counters(address)
     if any(int(count or 0) >= limit for count, limit in zip(_read(redis, counters), _LIMITS, strict=True)):
-        return False
-    if role_of(settings, given.strip()):
-        return True
+        return None
+    if role := role_of(settings, given.strip()):
+        return role
     pipe = redis.pipeline()
     for counter in counters:
         pipe.incr(counter)
         pipe.expire(counter, 120)
     pipe.execute()
-    return False
+    return None
 
 
 def is_loopback(address: str) -> bool:

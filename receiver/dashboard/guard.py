@@ -32,6 +32,10 @@ OPEN = frozenset(
 )
 """What needs no session: the stylesheet and icon are the sign-in page's; the rest checks who asks in its own way."""
 WITHOUT_PASSWORD = OPEN - {"/sign-in"}
+TO_CUSTOMERS = "/consent/"
+"""Behind it is the token of a consent link, which is proof enough, and with which nothing else can be done."""
+TO_PROGRAMS = "/api/"
+"""Behind it is no browser: what is there takes a bearer token, and neither session nor form."""
 BY_VIEWERS = frozenset({"/sign-out"})
 LARGEST_FORM = 128 * 2**10
 MOST_FIELDS = 1_000
@@ -87,21 +91,24 @@ class Guard:
             request.scope["path"],
             request.method in READING,
         )  # never request.url, which the Host header makes
-        if not access.passwords(self.house.settings) and path not in WITHOUT_PASSWORD:
+        if path.startswith(TO_PROGRAMS):
+            return None
+        to_customers = path.startswith(TO_CUSTOMERS)
+        if not access.passwords(self.house.settings) and path not in WITHOUT_PASSWORD and not to_customers:
             return refusal(request, 403, "closed")
         if not reading and not self._own_origin(request):
             return self._no(request, 403, "origin")
         try:
             found = await run_in_threadpool(self._session, request)
         except RedisError as error:
-            if path in OPEN:
+            if path in OPEN or to_customers:
                 return None
             log.warning("dashboard.redis", error=str(error))
             return refusal(request, 503, "redis")
         request.scope["state"]["session"] = found
         if not reading and (answer := await self._read_form(request)):
             return answer
-        if path in OPEN:
+        if path in OPEN or to_customers:
             return None
         if found is None:
             return self._sign_in_first(request)

@@ -48,7 +48,7 @@ def metrics(request: Request) -> Response:
     here = house(request)
     address = request.client.host if request.client else ""
     direct = access.is_loopback(address) and not any(name in request.headers for name in _FORWARDED)
-    if not direct and not access.bearer_opens(
+    if not direct and not access.bearer_role(
         here.redis, here.settings, request.headers.get("authorization", ""), address
     ):
         return PlainTextResponse(

@@ -33,6 +33,7 @@ FETCH_AGAIN = 60.0
 READ_AGAIN = 1.0
 """The same for what Redis holds, which is near."""
 FAILED_AGAIN = 5.0
+LOOK_EVERY = 2.0
 
 
 @dataclass(slots=True)
@@ -61,6 +62,7 @@ class Keyring:
         self._settings = settings
         self._vault = vault
         self._redis = redis
+        self._seen = vault.keys
         self.locks = {name: self._lock(name) for name in settings.sources}
 
     def _lock(self, name: str) -> Lock:
@@ -187,6 +189,27 @@ class Keyring:
     async def prepare(self) -> None:
         """Look up what will be needed: at the first delivery Desk's host or Redis may be away."""
         await asyncio.gather(*(self.refresh(lock) for lock in self.locks.values()))
+
+    async def keep(self) -> None:
+        """Prepare, then take up what becomes of the project's keys while we run. Until it is cancelled."""
+        await self.prepare()
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            self.renew()
+
+    def renew(self) -> None:
+        """Where the project's key was rotated, the tokens that the new one derives are good from now on."""
+        self._vault.renewed()
+        if self._vault.keys == self._seen:
+            return
+        self._seen = self._vault.keys
+        for name, lock in self.locks.items():
+            if lock.source.needs == "own":
+                lock.keys = Keys(self._settings.secrets(name))
+                self._furnish(lock, self._settings.sources[name])
+                for secret in lock.keys.secrets:
+                    logs.hide(secret)
+        log.info("keys.renewed", keys=len(self._seen))
 
 
 async def _fetched(url: str) -> Keys:

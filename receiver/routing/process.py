@@ -87,6 +87,7 @@ class Process:
             wanted,
             organisation=event.organisation,
             product=event.product,
+            channel=str(event.data.get("channel_id", "")) if isinstance(event.data, dict) else "",
             fence=fence,
             calls=calls,
             on_write=partial(echoes.remember, self.redis, batch or [claim]),

@@ -6,6 +6,7 @@ gives an hour and says so only in `channel_expiry`, which is therefore read back
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
@@ -15,6 +16,8 @@ from receiver.event import now_ms
 from receiver.sources import signing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redis import Redis
 
     from receiver.settings import ChannelSettings, Settings
@@ -30,33 +33,58 @@ def ensure(settings: Settings, redis: Redis, clients: Clients) -> int:
     A connection that cannot be used is left for the next round; it has a message of its own.
     """
     made = 0
-    for name, wanted in settings.channels.items():
+    for name, connection, wanted in _all(settings, clients):
         row = cast("dict[bytes, bytes]", redis.hgetall(keys.channel(name)))
         end, life = int(row.get(b"ends", 0)), int(row.get(b"life", 0))
-        same = row.get(b"about", b"").decode() == _about(settings, wanted)
+        same = row.get(b"about", b"").decode() == _about(settings, clients, wanted)
         if row.get(b"id") and same and end - now_ms() > life / 2:
             continue
         try:
-            made += _enable(settings, redis, clients, name, wanted, alive=end > now_ms())
+            made += _enable(settings, redis, clients, name, connection, wanted, alive=end > now_ms())
         except ZohoError as error:
             log.warning("channel.not_enabled", channel=name, error=str(error))
             redis.hset(keys.channel(name), "error", str(error)[:300])
     return made
 
 
-def _about(settings: Settings, wanted: ChannelSettings) -> str:
-    """What the channel was made with: a change of it makes the channel anew."""
-    return f"{settings.public_url}|{wanted.source}|{','.join(wanted.events)}|{wanted.values}|{wanted.related}"
+def _all(settings: Settings, clients: Clients) -> Iterator[tuple[str, str, ChannelSettings]]:
+    """(name, connection, settings) of each channel that there is to be: one for each customer, where a connection has them."""
+    for name, wanted in settings.channels.items():
+        connection = wanted.connection or settings.connection_of(wanted.source)
+        if connection in settings.connections and settings.connections[connection].customers:
+            for customer in clients.tokens.customers.of(connection):
+                yield f"{name}.{customer.name}", customer.name, wanted
+        else:
+            yield name, connection, wanted
+
+
+def _about(settings: Settings, clients: Clients, wanted: ChannelSettings) -> str:
+    """What the channel was made with: a change of it, the keys among it, makes the channel anew."""
+    token = hashlib.sha256(_secret(settings, clients, wanted).encode()).hexdigest()[:8]
+    return f"{token}|{settings.public_url}|{wanted.source}|{','.join(wanted.events)}|{wanted.values}|{wanted.related}"
+
+
+def _secret(settings: Settings, clients: Clients, wanted: ChannelSettings) -> str:
+    """What the tokens of the channels of a source are derived from."""
+    own = settings.secrets(wanted.source)
+    return own[0] if own else clients.tokens.vault.derive(f"source:{wanted.source}")
 
 
 def _enable(
-    settings: Settings, redis: Redis, clients: Clients, name: str, wanted: ChannelSettings, *, alive: bool
+    settings: Settings,
+    redis: Redis,
+    clients: Clients,
+    name: str,
+    connection: str,
+    wanted: ChannelSettings,
+    *,
+    alive: bool,
 ) -> bool:
     derived = clients.tokens.vault.derive_all(f"source:{wanted.source}")
-    secret = (*settings.secrets(wanted.source), *derived)[0]
-    channel = signing.channel_id(
-        derived[-1], name
-    )  # of the oldest key, so that a rotation renews the channel and makes no other
+    secret = _secret(settings, clients, wanted)
+    known = cast("bytes | None", redis.hget(keys.channel(name), "id"))
+    # The id stays when the key is rotated: the channel is renewed then, and no second one is made beside it.
+    channel = known.decode() if known else signing.channel_id(derived[-1], name)
     ends = datetime.now(UTC) + timedelta(seconds=wanted.life)
     asked = {
         "channel_id": channel,
@@ -67,7 +95,9 @@ def _enable(
         "return_affected_field_values": wanted.values,
         "notify_on_related_action": wanted.related,
     }
-    calls = clients.for_job(wanted.connection or settings.connection_of(wanted.source)).crm.channels
+    if connection not in settings.connections:
+        clients.tokens.customers.owns(channel, connection)
+    calls = clients.for_job(connection).crm.channels
     result = calls.renew([asked])[0] if alive else calls.watch([asked])[0]
     if alive and not result.ok and result.error is not None and result.error.code == "NOT_SUBSCRIBED":
         result = calls.watch([asked])[0]  # it lapsed all the same
@@ -80,7 +110,7 @@ def _enable(
         "id": channel,
         "ends": given,
         "life": given - now_ms(),
-        "about": _about(settings, wanted),
+        "about": _about(settings, clients, wanted),
         "made": now_ms(),
     }
     pipe = redis.pipeline()

@@ -172,12 +172,7 @@ class Zoho:
     @property
     def connection_settings(self) -> ConnectionSettings:
         """The settings of this connection."""
-        found = self.settings.connections.get(self.connection)
-        if found is None:
-            raise NotConnected(
-                f"there is no connection {self.connection!r} in zohook.toml", connection=self.connection
-            )
-        return found
+        return self.tokens.accounts.settings_of(self.connection)
 
     def _pretended(self, ask: Ask) -> Answer:
         import time  # noqa: PLC0415 - loaded when it is used

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from receiver.zoho import OnWrite, Zoho
 from receiver.zoho.consent import Consent
+from receiver.zoho.device import DeviceConsent
 from receiver.zoho.tokens import Tokens
 from receiver.zoho.transport import Transport
 
@@ -27,6 +28,7 @@ class Clients:
         self.settings = settings
         self.tokens = Tokens(redis, settings, vault, http)
         self.consent = Consent(self.tokens)
+        self.device = DeviceConsent(self.tokens, self.consent.grants)
         self._transport = Transport(self.tokens, http)
 
     def for_job(
@@ -35,16 +37,20 @@ class Clients:
         organisation: str = "",
         product: str = "",
         *,
+        channel: str = "",
         fence: Callable[[], None] | None = None,
         calls: list[dict[str, Any]] | None = None,
         shadow: bool = False,
         on_write: OnWrite | None = None,
     ) -> Zoho:
         """A `Zoho` for one job. Without a connection it is the only one there is; `organisation` is the id
-        that the job's event came from, which stands for the configured one in calls to that `product`.
+        that the job's event came from, which stands for the configured one in calls to that `product`. Where
+        the connection is for customers, that organisation or the CRM `channel` tells whose the event is.
         """
         known = self.settings.connections
         name = connection or (next(iter(known)) if len(known) == 1 else "")
+        if name in known and known[name].customers:
+            name = self._customer(name, product, organisation, channel) or name
         return Zoho(
             self.tokens,
             self._transport,
@@ -56,3 +62,8 @@ class Clients:
             shadow=shadow or self.settings.mode == "shadow",
             on_write=on_write,
         )
+
+    def _customer(self, connection: str, product: str, organisation: str, channel: str) -> str:
+        customers = self.tokens.customers
+        found = customers.at(connection, product, organisation) if organisation else ""
+        return found or (customers.owner(channel) if channel else "")

@@ -18,32 +18,18 @@ from urllib.parse import urlencode
 
 import orjson
 
-from receiver.datacentres import DATA_CENTRES, DataCentre
-from receiver.errors import (
-    ConnectionMisconfigured,
-    ConnectionUnusable,
-    NotConnected,
-    TokenThrottled,
-    Unavailable,
-)
-from receiver.zoho.accounts import SIMULATOR, entry
+from receiver.errors import ConnectionMisconfigured, NotConnected
+from receiver.zoho.grants import Grants
 
 if TYPE_CHECKING:
+    from receiver.datacentres import DataCentre
     from receiver.zoho.token_answers import Answer
     from receiver.zoho.tokens import Tokens
 
 KNOWN = ("state", "code", "error", "location", "accounts-server")
 
-_CURES = {
-    "invalid_code": "Zoho does not take the code: it was used before, is older than a minute, or was made "
-    "for another client or data centre. Start the consent again",
-    "invalid_redirect_uri": "the redirect URI is not the one registered with the client: enter {redirect} in "
-    "Zoho's API console, letter by letter",
-    "invalid_client": "Zoho does not know the client at {host}: is client_id right, is dc the data centre "
-    "where the client was made, and is this data centre switched on for it in Zoho's API console (Multi-DC)?",
-    "invalid_client_secret": "the client secret is wrong for {host}: each data centre has its own; set "
-    "ZOHOOK_SECRET_{name}",
-}
+BY_BROWSER = frozenset({"server", "mobile"})
+"""The clients whose consent is given in a browser, which comes back to the redirect URI with a code."""
 
 
 class Consent:
@@ -53,13 +39,29 @@ class Consent:
         self._rows = tokens.rows
         self._accounts = tokens.accounts
         self._vault = tokens.vault
+        self._customers = tokens.customers
+        self.grants = Grants(tokens)
 
-    def begin(self, connection: str, redirect_uri: str, scopes: Iterable[str], *, session: str = "") -> str:
+    def begin(
+        self,
+        connection: str,
+        redirect_uri: str,
+        scopes: Iterable[str],
+        *,
+        session: str = "",
+        invitation: str = "",
+    ) -> str:
         """The URL at Zoho to send the person to. The state in it is good once, for ten minutes, and for that
-        `session` only.
+        `session` only, where there is one. With the token of a consent link it is a customer who is sent there.
         """
         known = self._accounts.settings_of(connection)
         centre = self._accounts.centre(connection)
+        if known.client not in BY_BROWSER:
+            raise ConnectionMisconfigured(
+                f"connections.{connection}.client is {known.client!r}, and such a client has no consent page; "
+                f"run   zohook connect {connection}",
+                connection=connection,
+            )
         if not known.client_id:
             raise ConnectionMisconfigured(
                 f"connections.{connection}.client_id is not set; make a client at {centre.console}",
@@ -68,6 +70,8 @@ class Consent:
         wanted = ",".join(scopes)
         state, verifier = secrets.token_urlsafe(24), secrets.token_urlsafe(48)
         kept = {"connection": connection, "redirect": redirect_uri, "session": session, "scopes": wanted}
+        if invitation:
+            kept["invitation"] = self._vault.seal(f"{state} invitation", invitation)
         self._rows.keep_state(state, orjson.dumps(kept | {"verifier": self._vault.seal(state, verifier)}))
         return authorization_url(centre, known.client_id, redirect_uri, wanted, state, verifier)
 
@@ -83,7 +87,7 @@ class Consent:
             )
         kept: dict[str, str] = orjson.loads(found)
         connection = kept["connection"]
-        if not hmac.compare_digest(kept["session"].encode(), session.encode()):
+        if kept["session"] and not hmac.compare_digest(kept["session"].encode(), session.encode()):
             raise NotConnected(
                 "this consent was begun in another session", code="other_session", connection=connection
             )
@@ -96,7 +100,13 @@ class Consent:
             "redirect_uri": kept["redirect"],
             "code_verifier": self._vault.open(said["state"], kept["verifier"]),
         }
-        self._exchange(connection, centre, form, kept["scopes"])
+        began = time.monotonic()
+        answer = self.grants.exchange(connection, centre, form, kept["scopes"].split(","))
+        if "invitation" in kept:
+            connection = self._admit(
+                self._vault.open(f"{said['state']} invitation", kept["invitation"]), centre, answer
+            )
+        self.grants.keep(connection, centre, answer, began, "authorization_code")
         return connection
 
     def self_client(self, connection: str, code: str, scopes: Iterable[str] = ()) -> str:
@@ -105,9 +115,22 @@ class Consent:
 
         https://www.zoho.com/accounts/protocol/oauth/self-client/authorization-code-flow.html
         """
+        began, centre = time.monotonic(), self._accounts.centre(connection)
         form = {"grant_type": "authorization_code", "code": code.strip()}
-        self._exchange(connection, self._accounts.centre(connection), form, ",".join(scopes))
+        answer = self.grants.exchange(connection, centre, form, scopes)
+        self.grants.keep(connection, centre, answer, began, "authorization_code")
         return connection
+
+    def _admit(self, token: str, centre: DataCentre, answer: Answer) -> str:
+        """Note the customer whose link it was, with no organisations yet; his connection's name. The link is used up."""
+        link = self._customers.invitation(token)
+        if not answer.refresh:
+            raise NotConnected("Zoho gave no refresh token; open the link once more", code="no_refresh_token")
+        before = self._customers.get(link.name)
+        self._customers.use(token)
+        organisations = before.organisations if before else {}
+        self._customers.put(link.name, link.of, label=link.label, dc=centre.name, organisations=organisations)
+        return link.name
 
     def _where(self, connection: str, server: str, location: str) -> DataCentre:
         """The data centre of the person's account. Only an exact entry of the table is taken, for whoever can
@@ -118,11 +141,11 @@ class Consent:
         found = (
             self._accounts.by_url("accounts", server, connection)
             if server
-            else DATA_CENTRES.get(location.lower())
+            else self._accounts.by_location(location, connection)
         )
-        contradicts = found and server and location.lower() in DATA_CENTRES and location.lower() != found.name
-        simulated = self._accounts.settings_of(connection).dc == SIMULATOR
-        if found is None or (contradicts and not simulated) or (simulated and found.name != SIMULATOR):
+        named = self._accounts.by_location(location, connection) if location else None
+        contradicts = found and server and named and named is not found and not found.simulated
+        if found is None or contradicts:
             raise NotConnected(
                 "the answer names an accounts server or data centre that is not in the table of Zoho's; "
                 "nothing was sent there. Start the consent again from Zohook",
@@ -130,37 +153,6 @@ class Consent:
                 connection=connection,
             )
         return found
-
-    def _exchange(self, connection: str, centre: DataCentre, form: dict[str, str], scopes: str) -> None:
-        began = time.monotonic()
-        self._rows.count_call()
-        secret = self._accounts.secrets(connection)[0]
-        answer = self._accounts.ask(connection, centre, secret, form)
-        if answer.kind != "ok":
-            raise _failed(connection, centre, form.get("redirect_uri", ""), answer)
-        if not answer.refresh:
-            raise NotConnected(
-                "Zoho gave no refresh token: the consent was not asked offline, or the code is of another "
-                "kind. Start the consent again from Zohook",
-                code="no_refresh_token",
-                connection=connection,
-            )
-        domain = self._accounts.by_url("api", answer.api_domain, connection) if answer.api_domain else None
-        granted = answer.scopes or tuple(scope for scope in scopes.split(",") if scope)
-        fields = {
-            "access": self._vault.seal(f"{connection} access", answer.access),
-            "refresh": self._vault.seal(f"{connection} refresh", answer.refresh),
-            "life": str(answer.life),
-            "dc": centre.name,
-            # A domain that the table does not have is not kept; calls go to the table's hosts in any case.
-            "api_domain": answer.api_domain if domain else "",
-            "scopes": " ".join(granted),
-            "client": self._accounts.fingerprint(connection),
-        }
-        age = time.monotonic() - began
-        self._rows.install(
-            connection, entry("authorization_code", answer, began, 0), age, answer.life, fields
-        )
 
 
 def authorization_url(
@@ -213,22 +205,3 @@ def _refused(connection: str, error: str) -> NotConnected:
         code=error[:80] or "no_code",
         connection=connection,
     )
-
-
-def _failed(
-    connection: str, centre: DataCentre, redirect: str, answer: Answer
-) -> ConnectionUnusable | Unavailable:
-    cure = _CURES.get(answer.code, answer.message).format(
-        redirect=redirect, host=centre.accounts, name=connection.upper()
-    )
-    if answer.kind == "transient":
-        return Unavailable(f"{cure}; try again", code=answer.code)
-    if answer.kind == "throttled":
-        return TokenThrottled(
-            f"{cure}; wait ten minutes and start the consent again",
-            code=answer.code,
-            connection=connection,
-            retry_after=600.0,
-        )
-    kind = ConnectionMisconfigured if answer.kind == "misconfigured" else NotConnected
-    return kind(cure, code=answer.code, connection=connection)

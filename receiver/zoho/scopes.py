@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from receiver.ledger import read
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from redis import Redis
 
     from receiver.settings import Settings
 
@@ -59,3 +63,43 @@ def _least(settings: Settings, connection: str) -> list[str]:
     if "desk" in products:
         wanted += DESK_WEBHOOKS
     return wanted
+
+
+def covers(granted: Iterable[str], needed: str) -> bool:
+    """Whether one of the granted scopes is the needed one, or a wider one of the same service.
+
+    The case does not count: Zoho's own pages print both `ALL` and `all`.
+    """
+    *path, operation = needed.lower().split(".")
+    for scope in granted:
+        *had, allowed = scope.lower().split(".")
+        if had[1:] == ["fullaccess"] and had[:1] == path[:1]:
+            return True
+        if had == path[: len(had)] and (
+            allowed in {"all", operation} or (allowed == "write" and operation in {"create", "update"})
+        ):
+            return True
+    return False
+
+
+def missing(granted: Iterable[str], needed: Iterable[str]) -> tuple[str, ...]:
+    """The needed scopes that a consent does not cover: a call with one of them would fail until there is a new consent."""
+    had = tuple(granted)
+    return tuple(scope for scope in needed if not covers(had, scope))
+
+
+def wanted_scopes(redis: Redis, settings: Settings, connection: str) -> tuple[str, ...]:
+    """The scopes to ask for: the least for the products, the channels, and the handlers of the living workers."""
+    declared = [
+        scope
+        for handler in read.catalogue(redis)
+        if handler.get("options", {}).get("connection", connection) == connection
+        for scope in handler.get("scopes", ())
+    ]
+    return needed_scopes(settings, connection, declared)
+
+
+def drift(redis: Redis, settings: Settings, connection: str, granted: Iterable[str]) -> tuple[str, ...]:
+    """The scopes that are needed now and that the consent does not cover; a new consent asks for them."""
+    had = tuple(granted)
+    return missing(had, wanted_scopes(redis, settings, connection)) if had else ()

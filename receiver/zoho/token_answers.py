@@ -6,10 +6,13 @@ The body decides and not the status: errors come with HTTP 200 as well as 400 an
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 LIFE = 3600
 """Seconds a token lives where the answer does not say; Zoho's documented life."""
@@ -20,9 +23,9 @@ _MISCONFIGURED = {
     "invalid_client": "the client id is wrong, or the client is not of this data centre",
     "invalid_client_secret": "the client secret is wrong for this data centre",
     "invalid_redirect_uri": "the redirect URI is not the one registered with the client",
-    "missing_org_info": "the client needs to be told the organisation",
-    "invalid_soid": "the organisation named is not the client's",
-    "invalid_scope": "a scope is unknown to Zoho",
+    "missing_org_info": 'the client must be told the organisation; set soid, for example "ZohoCRM.759145822"',
+    "invalid_soid": "the organisation of soid is not the client's",
+    "invalid_scope": "a scope is unknown to Zoho; look for a slip in scopes, and in what handlers declare",
     "unauthorized_client": "the client may not use this grant",
 }
 _REVOKED = {"invalid_code", "invalid_grant"}
@@ -41,6 +44,14 @@ class Answer:
     life: int = LIFE
     scopes: tuple[str, ...] = ()
     api_domain: str = ""
+
+    def of_scopes(self, scopes: Iterable[str]) -> Answer:
+        """The same, with the scopes that were asked for: Zoho does not always say which it gave."""
+        return replace(self, scopes=tuple(scope for scope in scopes if scope))
+
+    def with_refresh(self, refresh: str) -> Answer:
+        """The same, with a refresh token that was known before."""
+        return replace(self, refresh=refresh)
 
 
 def classify(status: int, body: bytes) -> Answer:

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from receiver.zoho.accounts import Accounts, entry
+from receiver.zoho.scopes import needed_scopes
 from receiver.zoho.token_answers import Answer
 from receiver.zoho.token_rows import Learnt, Rows
 
@@ -49,17 +50,27 @@ class Refresh:
             row.connection, fence, row.generation, self._learnt(row, answer, began, asked)
         )
 
+    def trial(self, row: Row, fence: str, secret: str) -> Answer:
+        """The answer to one call with a secret that is not in use yet. A token that comes of it is stored; what Zoho
+        says against the secret is not, for the old one may be good.
+        """
+        began = time.monotonic()
+        centre = self._accounts.centre(row.connection, row.dc)
+        answer = self._accounts.ask(row.connection, centre, secret, self._form(row))
+        learnt = self._learnt(row, answer, began, began)
+        if answer.kind not in {"ok", "throttled"}:
+            learnt = Learnt(learnt.entry, {})
+        self._rows.settle(row.connection, fence, row.generation, learnt)
+        return answer
+
     def _ask(self, row: Row, fence: str) -> tuple[Answer, float]:
         """The answer, and when the call that got it began. A second call, with its own place in the budget,
         is made where the first says that the refresh token is dead, and where a second client secret is at
         hand.
         """
         centre = self._accounts.centre(row.connection, row.dc)
-        secrets = self._accounts.secrets(row.connection)
-        form = {
-            "grant_type": "refresh_token",
-            "refresh_token": self._vault.open(f"{row.connection} refresh", row.refresh),
-        }
+        secrets = self._accounts.secrets(row.connection, centre.name)
+        form = self._form(row)
         asked = time.monotonic()
         answer = self._accounts.ask(row.connection, centre, secrets[0], form)
         if (
@@ -79,8 +90,21 @@ class Refresh:
         asked = time.monotonic()
         return self._accounts.ask(row.connection, centre, secrets[0], form), asked
 
+    def _form(self, row: Row) -> dict[str, str]:
+        """https://www.zoho.com/accounts/protocol/oauth/self-client/client-credentials-flow.html has no refresh token: each token is
+        asked for by the client itself.
+        """
+        known = self._accounts.settings_of(row.connection)
+        if known.client != "credentials":
+            token = self._vault.open(f"{row.connection} refresh", row.refresh)
+            return {"grant_type": "refresh_token", "refresh_token": token}
+        scopes = row.scopes or needed_scopes(self._accounts.settings, self._accounts.of(row.connection)[0])
+        soid = self._accounts.soid(row.connection)
+        return {"grant_type": "client_credentials", "scope": ",".join(scopes), "soid": soid}
+
     def _learnt(self, row: Row, answer: Answer, began: float, asked: float) -> Learnt:
-        line = entry("refresh_token", answer, began, row.generation)
+        own = self._accounts.settings_of(row.connection).client == "credentials"
+        line = entry("client_credentials" if own else "refresh_token", answer, began, row.generation)
         told: dict[str, str | int] = {"outcome": answer.kind, "why": answer.message}
         if answer.kind == "ok":
             told |= {"state": "ok", "access": self._vault.seal(f"{row.connection} access", answer.access)}

@@ -45,6 +45,8 @@ class Row:
     api_domain: str = ""
     scopes: tuple[str, ...] = ()
     client: str = ""
+    grant: str = ""
+    """`handed` where somebody handed in an access token that nobody can renew."""
     outcome: str = ""
     outcome_at: int = 0
     why: str = ""
@@ -82,6 +84,7 @@ class Status:
     api_domain: str
     last_outcome: str
     last_outcome_at: int
+    grant: str
     calls: int
     """Token calls in the last ten minutes, of a budget of eight."""
     history: tuple[dict[str, Any], ...]
@@ -128,6 +131,7 @@ def from_fields(connection: str, fields: Mapping[str, str], now: int, read_at: f
         api_domain=fields.get("api_domain", ""),
         scopes=tuple(fields.get("scopes", "").split()),
         client=fields.get("client", ""),
+        grant=fields.get("grant", ""),
         outcome=fields.get("outcome", ""),
         outcome_at=number(fields.get("outcome_at")),
         why=fields.get("why", ""),

@@ -73,10 +73,12 @@ class Rows:
         now, flat = self._run("read", connection)
         return row_of(connection, flat, number(now), began)
 
-    def take(self, connection: str, fence: str, seen: int, client: str) -> Taken:
-        """Asks for the right to make a token call, for a caller that saw generation `seen`."""
+    def take(self, connection: str, fence: str, seen: int, client: str, *, own: bool = False) -> Taken:
+        """Asks for the right to make a token call, for a caller that saw generation `seen`. `own`: a client
+        that needs nobody's consent.
+        """
         began = time.monotonic()
-        said = self._run("take", connection, fence, self._lease, BUDGET, WINDOW, seen, client)
+        said = self._run("take", connection, fence, self._lease, BUDGET, WINDOW, seen, client, int(own))
         verdict, wait, now, flat = said
         return Taken(text(verdict), max(0, number(wait)) / 1000, row_of(connection, flat, number(now), began))
 
@@ -133,6 +135,30 @@ class Rows:
         found = self._safely(lambda: self._redis.getdel(keys.consent_state(state)))
         return None if found is None else text(found).encode()
 
+    def remove(self, connection: str) -> None:
+        """Forgets the row, its lock and its budget; the history stays."""
+        self._safely(
+            lambda: self._redis.delete(
+                keys.token(connection), keys.token_lock(connection), keys.token_refreshes(connection)
+            )
+        )
+
+    def count_consent(self, client: str, customer: str, digest: str) -> int:
+        """Notes a refresh token of a client; how many of it are alive, as far as we know."""
+        key = keys.consents(client, customer)
+        pipe = self._redis.pipeline()
+        pipe.zadd(key, {digest: time.time_ns() // 1_000_000})
+        pipe.zcard(key)
+        return int(self._safely(pipe.execute)[1])
+
+    def consents(self, client: str, customer: str) -> int:
+        """How many refresh tokens of a client are alive, as far as we know."""
+        return int(self._safely(lambda: self._redis.zcard(keys.consents(client, customer))))
+
+    def forget_consent(self, client: str, customer: str, digest: str) -> None:
+        """Notes that a refresh token is revoked."""
+        self._safely(lambda: self._redis.zrem(keys.consents(client, customer), digest))
+
     def status(self, connection: str) -> Status:
         """Everything about a connection that a person may see."""
         pipe = self._redis.pipeline(transaction=False)
@@ -153,6 +179,7 @@ class Rows:
             api_domain=row.api_domain,
             last_outcome=row.outcome,
             last_outcome_at=row.outcome_at,
+            grant=row.grant,
             calls=int(calls),
             history=tuple(entry for line in log if isinstance(entry := _loads(line), dict)),
         )

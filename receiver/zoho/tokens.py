@@ -11,7 +11,7 @@ import logging
 import random
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
 from receiver.errors import (
@@ -23,8 +23,9 @@ from receiver.errors import (
     Unavailable,
     ZohookError,
 )
-from receiver.event import new_id
+from receiver.event import new_id, now_ms
 from receiver.zoho.accounts import Accounts
+from receiver.zoho.customers import Customers
 from receiver.zoho.token_refresh import Refresh
 from receiver.zoho.token_row import Row, Status, Token
 from receiver.zoho.token_rows import Rows, Taken
@@ -41,6 +42,8 @@ log = logging.getLogger(__name__)
 
 REREAD = 1.0
 """Seconds between two readings of a row by one process."""
+HANDED = "handed"
+ENDED = "the access token that was handed in has ended, and nothing can renew it; hand in another one"
 CLEARS = 600.0
 """Seconds for which a refusal that a fresh token did not cure is not blamed on the token again."""
 
@@ -81,8 +84,9 @@ class Tokens:
         """
         self._rows = Rows(redis, lease)
         self._vault = vault
-        self._accounts = Accounts(settings, http)
-        self._refresh = Refresh(self._rows, self._accounts, vault, confirm, pause)
+        self._customers = Customers(redis, settings)
+        self._accounts = Accounts(settings, http, self._customers)
+        self.refresh = Refresh(self._rows, self._accounts, vault, confirm, pause)
         self._patience = patience
         self._slots: dict[str, _Slot] = {}
 
@@ -95,6 +99,11 @@ class Tokens:
     def accounts(self) -> Accounts:
         """The accounts hosts, for the consent."""
         return self._accounts
+
+    @property
+    def customers(self) -> Customers:
+        """The connections that consent links made."""
+        return self._customers
 
     @property
     def vault(self) -> Vault:
@@ -143,7 +152,16 @@ class Tokens:
 
     def status(self, connection: str) -> Status:
         """State, times, scopes and history of a connection; no token in it."""
-        return self._rows.status(connection)
+        found = self._rows.status(connection)
+        if found.grant == HANDED and found.expires_at < now_ms():
+            return replace(found, state="not_connected", why=ENDED)
+        if found.state == "not_connected" and self._own(connection):
+            return replace(found, state="ok")
+        return found
+
+    def _own(self, connection: str) -> bool:
+        """Whether its client makes tokens without anybody's consent."""
+        return self._accounts.settings_of(connection).client == "credentials"
 
     def connections(self) -> list[Status]:
         """The status of every configured connection."""
@@ -197,7 +215,7 @@ class Tokens:
         try:
             taken = self._take(slot, fence, row.generation)
             if taken.verdict == "yours":
-                self._learn(slot, self._refresh.run(taken.row, fence))
+                self._learn(slot, self.refresh.run(taken.row, fence))
         except ZohookError as error:
             log.warning("renewing the token of %s failed: %s", slot.connection, error)
 
@@ -224,7 +242,7 @@ class Tokens:
             if taken.verdict == "newer":
                 return self._learn(slot, taken.row)
             if taken.verdict == "yours":
-                row = self._learn(slot, self._refresh.run(taken.row, fence))
+                row = self._learn(slot, self.refresh.run(taken.row, fence))
                 if row.left() > 0:
                     return row
             elif taken.verdict == "busy":
@@ -237,7 +255,8 @@ class Tokens:
         raise self._no_token(slot, "the token could not be renewed in time")
 
     def _take(self, slot: _Slot, fence: str, seen: int) -> Taken:
-        return self._rows.take(slot.connection, fence, seen, self._accounts.fingerprint(slot.connection))
+        name = slot.connection
+        return self._rows.take(name, fence, seen, self._accounts.fingerprint(name), own=self._own(name))
 
     def _learn(self, slot: _Slot, row: Row) -> Row:
         slot.row, slot.checked = row, time.monotonic()
@@ -266,8 +285,9 @@ class Tokens:
         if row.state == "misconfigured":
             raise ConnectionMisconfigured(
                 f"Zoho refuses the client of {name}: {row.why}; correct client_id, dc or "
-                f"ZOHOOK_SECRET_{name.upper()}",
+                f"ZOHOOK_SECRET_{self._accounts.of(name)[0].upper()}",
                 connection=name,
                 retry_after=wait,
             )
-        raise NotConnected(f"nobody has consented for {name} yet; connect it first", connection=name)
+        why = ENDED if row.grant == HANDED else "nobody has consented yet; connect it first"
+        raise NotConnected(f"{name}: {why}", connection=name)

@@ -273,7 +273,8 @@ def _status(reply: Reply | NoReply | None) -> int:
 
 
 def _url(tokens: Tokens, token: Token, connection: str, ask: Ask) -> str:
-    return tokens.centre(token, connection).base(ask.product) + ask.path
+    environment = tokens.accounts.settings_of(connection).environment
+    return tokens.centre(token, connection).base(ask.product, environment) + ask.path
 
 
 def _request(ask: Ask, url: str) -> Request:

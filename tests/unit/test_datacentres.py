@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.datacentres import DATA_CENTRES, DataCentre, by_url, find, simulated
+from receiver.datacentres import DATA_CENTRES, DataCentre, DataCentres, simulated
 from receiver.errors import SettingsError
+
+ZOHO = DataCentres()
+
+
+def by_url(field, url, simulator=None):
+    """As a connection of Zoho's, or with a simulator as one of the simulator's."""
+    known = DataCentres({"": simulator} if simulator else {})
+    return known.by_url(field, url, simulated=bool(simulator))
+
 
 HOSTILE = [
     "https://accounts.zoho.com.evil.example",
@@ -130,7 +139,7 @@ def test_no_addition_to_a_url_is_taken(text, place, centre):
 )
 def test_the_simulator_is_on_this_machine(url):
     """All products on one address."""
-    centre = find("simulator", url)
+    centre = DataCentres({"": url}).find("simulator")
     assert {getattr(centre, field.name) for field in fields(DataCentre)} == {"simulator", url}
     assert by_url("accounts", f"{url}/", url) == centre
     assert by_url("accounts", url) is None
@@ -162,8 +171,27 @@ def test_a_simulator_elsewhere_is_refused(url):
 
 def test_a_data_centre_is_found_by_its_name():
     """In any case; what is not one is told what there is."""
-    assert find("EU") is DATA_CENTRES["eu"]
+    assert ZOHO.find("EU") is DATA_CENTRES["eu"]
     with pytest.raises(SettingsError, match="no data centre 'com'; it is one of ae, au, ca, cn, eu"):
-        find("com")
+        ZOHO.find("com")
     with pytest.raises(SettingsError, match=r'needs \[simulator\] url = "http://127'):
-        find("simulator")
+        ZOHO.find("simulator")
+
+
+def test_each_simulator_plays_a_location():
+    """A second simulator stands for another data centre, and is found by Zoho's word for it only by simulated connections."""
+    known = DataCentres({"": "http://127.0.0.1:1", "eu": "http://127.0.0.1:2"})
+    assert known.find("simulator-eu").accounts == "http://127.0.0.1:2"
+    assert known.by_location("EU", simulated=True).name == "simulator-eu"
+    assert known.by_location("eu", simulated=False) is DATA_CENTRES["eu"]
+    assert known.by_location("mars", simulated=True) is None
+    assert known.by_url("accounts", "http://127.0.0.1:2", simulated=False) is None
+
+
+def test_sandboxes_and_developer_editions_of_crm_have_their_own_hosts():
+    """Only CRM has them; the other products of such a connection are where they always are."""
+    eu = DATA_CENTRES["eu"]
+    assert eu.base("crm", "sandbox") == "https://sandbox.zohoapis.eu"
+    assert eu.base("crm", "developer") == "https://developer.zohoapis.eu"
+    assert eu.base("books", "sandbox") == "https://www.zohoapis.eu"
+    assert DATA_CENTRES["ca"].base("crm", "sandbox") == "https://sandbox.zohoapis.ca"

@@ -7,7 +7,7 @@ redis.call('LPUSH', log, ARGV[4])
 redis.call('LTRIM', log, 0, 199)
 if ARGV[5] == '1' then redis.call('HINCRBY', K.counts(), 'token_refreshes', 1) end
 local stored = 0
-if field(key, 'generation') == tonumber(ARGV[3]) and redis.call('HEXISTS', key, 'refresh') == 1 then
+if field(key, 'generation') == tonumber(ARGV[3]) and redis.call('HEXISTS', key, 'state') == 1 then
   stored = 1
   for i = 10, #ARGV, 2 do redis.call('HSET', key, ARGV[i], ARGV[i + 1]) end
   redis.call('HSET', key, 'outcome_at', now)

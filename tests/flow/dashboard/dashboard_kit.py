@@ -36,6 +36,7 @@ viewer_password = "look but do not touch"
 url = "http://127.0.0.1:9"
 [connections.acme]
 dc = "eu"
+client = "server"
 client_id = "1000.ABCDEFGHIJ"
 crm = "20061234567"
 books = "20069876543"

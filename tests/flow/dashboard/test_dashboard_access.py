@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def walk(routes: list) -> list[str]:
     """An address of every route."""
-    filled = {"{name}": "zohook.js", "{topic}": "nav", "{id}": "none"}
+    filled = {"{name}": "zohook.js", "{topic}": "nav", "{id}": "none", "{token}": "none"}
     return [
         re.sub(r"{\w+}", lambda match: filled[match[0]], each.path)
         for each in routes

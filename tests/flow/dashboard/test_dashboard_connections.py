@@ -8,8 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from dashboard_kit import HANDLER, TOML, VIEWER
 
-from receiver.dashboard import connections
 from receiver.errors import NotConnected
+from receiver.zoho.consent import Consent
 
 if TYPE_CHECKING:
     from conftest import MakeVisitor
@@ -79,14 +79,23 @@ def test_a_refusal_at_zoho_uses_the_state_up(operator: Visitor, visitor: MakeVis
     to = operator.post("/connections/acme/connect").headers["location"]
     state = parse_qs(urlsplit(to).query)["state"][0]
     path = f"/connect/callback?state={state}&error=access_denied"
-    assert "refused at Zoho" in visitor().get(path).text
+    assert "refused at Zoho" in operator.get(path).text
     assert "belongs to no consent under way" in visitor().get(path).text
+
+
+def test_another_browser_cannot_finish_a_consent(operator: Visitor, visitor: MakeVisitor) -> None:
+    """A callback is taken from the browser that began the consent, and from no other one: nobody is made to connect for somebody else."""
+    to = operator.post("/connections/acme/connect").headers["location"]
+    path = f"/connect/callback?state={parse_qs(urlsplit(to).query)['state'][0]}&code=stolen"
+    answer = visitor().get(path)
+    assert answer.status_code == 400
+    assert "begun in another session" in answer.text
 
 
 class Done:
     """A consent that Zoho granted."""
 
-    def finish(self, params: list[tuple[str, str]]) -> str:
+    def finish(self, params: list[tuple[str, str]], *, session: str) -> str:
         if ("state", "good") not in params:
             raise NotConnected("no")
         return "acme"
@@ -97,7 +106,7 @@ def test_a_consent_releases_what_waited_for_it(
 ) -> None:
     """Held jobs are due again; whoever is signed in sees the connections, anybody else a page that says it is done."""
     event = seed.handled(state="held", parked="connection:acme", reason="revoked")
-    monkeypatch.setattr(connections, "_consent", lambda _: Done())
+    monkeypatch.setattr(Consent, "finish", Done.finish)
     assert "Connected" in visitor().get("/connect/callback?state=good").text
     assert seed.redis.hget(f"zh:j:{event.id}:{HANDLER}", "state") == b"due"
     assert operator.get("/connect/callback?state=good").headers["location"] == "/connections"

@@ -26,9 +26,11 @@ KEY = Fernet.generate_key().decode()
 TOML = """
 [connections.acme]
 dc = "simulator"
+client = "{kind}"
 client_id = "{client}"
 books = {{ "" = "20061234567", de = "1" }}
 desk = "54983163"
+{more}
 [simulator]
 url = "{url}"
 [redis]
@@ -100,9 +102,21 @@ class House:
 def build(redis, redis_server, settings, wire) -> Callable[..., House]:
     """Makes houses against whatever serves at a URL; options go to Tokens."""
 
-    def make(served: Any, **options: Any) -> House:
-        toml = TOML.format(client=served.client_id, url=served.base, redis=redis_server.url)
-        known = settings(toml, secrets={"acme": served.client_secret}, key=KEY)
+    def make(
+        served: Any,
+        *,
+        kind: str = "server",
+        more: str = "",
+        others: str = "",
+        before: str = "",
+        secrets: dict[str, str] | None = None,
+        **options: Any,
+    ) -> House:
+        toml = TOML.format(
+            kind=kind, more=more, client=served.client_id, url=served.base, redis=redis_server.url
+        )
+        given = {"acme": served.client_secret} if secrets is None else secrets
+        known = settings(before + toml.replace("[redis]", f"{others}\n[redis]"), secrets=given, key=KEY)
         vault = Vault(known.key)
         options = {"confirm": 0.05, "pause": 0.05, "patience": 10.0, **options}
         clients = Clients(redis, known, vault, wire)

@@ -206,7 +206,7 @@ def test_only_changed_makes_no_call_for_nothing(crm, house):
 def test_trigger_goes_by_call_then_connection_then_zoho(house, setting, given, sent):
     """What the call says wins over the connection's setting; without both, nothing is sent and Zoho runs all."""
     acme = house.settings.connections["acme"].model_copy(update={"trigger": ()} if setting else {})
-    house.clients.settings = house.settings.model_copy(update={"connections": {"acme": acme}})
+    house.tokens.accounts._settings = house.settings.model_copy(update={"connections": {"acme": acme}})
     house.zoho.crm.create("Leads", lead(1), trigger=given)
     (call,) = house.simulator.journal.calls("crm", method="POST")
     assert ('"trigger":' in call.body) == (sent is not None)

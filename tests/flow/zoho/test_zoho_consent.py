@@ -254,7 +254,7 @@ def test_a_connection_without_a_client_says_where_to_make_one(settings, redis, w
     from receiver.zoho.clients import Clients
     from receiver.zoho.vault import Vault
 
-    known = settings('[connections.acme]\ndc = "ca"')
+    known = settings('[connections.acme]\nclient = "server"\ndc = "ca"')
     with pytest.raises(ConnectionMisconfigured, match=r"api-console\.zohocloud\.ca"):
         Clients(redis, known, Vault(known.key), wire).consent.begin("acme", REDIRECT, ["x"])
 

@@ -1,0 +1,87 @@
+"""What is sealed in Redis, all of it: sealed anew when the keys are rotated, and counted by the key that it needs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, cast
+
+import orjson
+from cryptography.fernet import Fernet, InvalidToken
+
+from receiver import keys
+from receiver.zoho.token_row import text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from redis import Redis
+
+    from receiver.zoho.vault import Vault
+
+VERDICTS = ("rejected", "quarantined", "unverified", "accepted")
+TRIES = 5
+SWAP = """
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
+
+
+def reseal(redis: Redis, vault: Vault) -> int:
+    """Seals everything with the first key; how many blobs there are. What others write meanwhile stays theirs. Raises
+    SettingsError where a blob needs a key that is lost.
+    """
+    count = 0
+    for key, field in _places(redis):
+        for _ in range(TRIES):
+            old = cast("bytes | None", redis.hget(key, field))
+            blob = _blob(old)
+            if old is None or not blob:
+                break
+            new = old.replace(blob.encode(), vault.rotate(blob).encode())
+            if redis.eval(SWAP, 1, key, field, old, new):
+                count += 1
+                break
+    return count
+
+
+def needed(redis: Redis, vault: Vault) -> Counter[str]:
+    """How many blobs each key of the vault opens; under "" those that none does."""
+    counts: Counter[str] = Counter()
+    for key, field in _places(redis):
+        if blob := _blob(cast("bytes | None", redis.hget(key, field))):
+            counts[_opener(vault, blob)] += 1
+    return counts
+
+
+def _places(redis: Redis) -> Iterator[tuple[str, str]]:
+    """(key, field) of everything that may be sealed: the token rows, and the proofs of kept deliveries."""
+    prefix = keys.token("")
+    for found in redis.scan_iter(match=f"{prefix}*", count=1000, _type="hash"):
+        key = text(found)
+        if ":" not in key.removeprefix(prefix):
+            yield key, "access"
+            yield key, "refresh"
+    for verdict in VERDICTS:
+        for member, _ in redis.zscan_iter(keys.deliveries(verdict)):
+            yield keys.delivery(text(member)), "meta"
+
+
+def _blob(value: bytes | None) -> str:
+    """The sealed part of a field: the whole of it, or what a delivery's description has under `sealed`."""
+    if not value:
+        return ""
+    if not value.startswith(b"{"):
+        return text(value)
+    said: dict[str, Any] = orjson.loads(value)
+    return str(said.get("sealed", ""))
+
+
+def _opener(vault: Vault, blob: str) -> str:
+    for key in vault.keys:
+        try:
+            Fernet(key).decrypt(blob.encode())
+        except InvalidToken:
+            continue
+        return key
+    return ""
