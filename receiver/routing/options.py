@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,7 @@ class Options:
     origins: frozenset[str] = frozenset()
     source: frozenset[str] = frozenset()
     connection: str = ""
+    scopes: frozenset[str] = frozenset()
     queue: str = ""
     model: Any = None
     key: Key = None
@@ -84,7 +86,7 @@ def read(given: Mapping[str, Any]) -> Options:
             hint = f"; did you mean {close[0]}=?" if close else f"; there are {', '.join(sorted(known))}"
             raise UnknownOption(f"@on has no option {name}={hint}")
     found: dict[str, Any] = dict(given)
-    for name in ("changed", "origins", "source"):
+    for name in ("changed", "origins", "source", "scopes"):
         if name in found:
             found[name] = _names(name, found[name])
     for name in ("retry_for", "timeout", "max_age", "debounce", "debounce_for", "batch_for"):
@@ -98,6 +100,13 @@ def read(given: Mapping[str, Any]) -> Options:
     options = Options(**found)
     if unknown := options.origins - set(ORIGINS):
         raise HandlerError(f"origins= takes {', '.join(ORIGINS)}, not {min(unknown)!r}")
+    for scope in options.scopes:
+        if not re.fullmatch(
+            r"[A-Za-z]+(\.[A-Za-z_0-9]+){1,3}\.(ALL|READ|CREATE|UPDATE|DELETE|WRITE|CUSTOM)",
+            scope,
+            re.IGNORECASE,
+        ):
+            raise HandlerError(f'scopes= takes what Zoho prints, "ZohoCRM.modules.Deals.READ", not {scope!r}')
     if options.where and not options.record:
         raise HandlerError(
             "where= looks at the record as it is now, so it needs record=True; when= looks at what was delivered"

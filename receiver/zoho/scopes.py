@@ -92,9 +92,9 @@ def wanted_scopes(redis: Redis, settings: Settings, connection: str) -> tuple[st
     """The scopes to ask for: the least for the products, the channels, and the handlers of the living workers."""
     declared = [
         scope
-        for handler in read.catalogue(redis)
-        if handler.get("options", {}).get("connection", connection) == connection
-        for scope in handler.get("scopes", ())
+        for options in (handler.get("options", {}) for handler in read.catalogue(redis))
+        if options.get("connection", connection) == connection
+        for scope in options.get("scopes", ())
     ]
     return needed_scopes(settings, connection, declared)
 

@@ -25,13 +25,18 @@ if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 return 1
 """
+SWAP_IN_LIST = """
+if redis.call('LINDEX', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('LSET', KEYS[1], ARGV[1], ARGV[3])
+return 1
+"""
 
 
 def reseal(redis: Redis, vault: Vault) -> int:
     """Seals everything with the first key; how many blobs there are. What others write meanwhile stays theirs. Raises
     SettingsError where a blob needs a key that is lost.
     """
-    count = 0
+    count = sum(_reseal_told(redis, vault, key) for key in _told(redis))
     for key, field in _places(redis):
         for _ in range(TRIES):
             old = cast("bytes | None", redis.hget(key, field))
@@ -51,7 +56,24 @@ def needed(redis: Redis, vault: Vault) -> Counter[str]:
     for key, field in _places(redis):
         if blob := _blob(cast("bytes | None", redis.hget(key, field))):
             counts[_opener(vault, blob)] += 1
+    for key in _told(redis):
+        counts.update(_opener(vault, text(blob)) for blob in cast("list[bytes]", redis.lrange(key, 0, -1)))
     return counts
+
+
+def _told(redis: Redis) -> Iterator[str]:
+    """The keys of the secrets that products told us."""
+    return (
+        text(key) for key in redis.scan_iter(match=f"{keys.source_secret('')}*", count=1000, _type="list")
+    )
+
+
+def _reseal_told(redis: Redis, vault: Vault, key: str) -> int:
+    """The same for a list of blobs: each is replaced where it stands, if it still does."""
+    count = 0
+    for index, old in enumerate(cast("list[bytes]", redis.lrange(key, 0, -1))):
+        count += int(cast("int", redis.eval(SWAP_IN_LIST, 1, key, index, old, vault.rotate(text(old)))))
+    return count
 
 
 def _places(redis: Redis) -> Iterator[tuple[str, str]]:

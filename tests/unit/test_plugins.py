@@ -311,3 +311,13 @@ def test_the_words_of_a_handlers_author_are_in_the_package():
     assert receiver.Event is Event
     with pytest.raises(AttributeError, match="no attribute 'every_thing'"):
         receiver.every_thing  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "scopes",
+    ["ZohoCRM", "ZohoCRM.modules", "ZohoCRM.modules.READS", "a b.c.READ", ("Desk.tickets.READ", "x")],
+)
+def test_a_scope_that_is_mis_spelled_is_refused_at_the_start(scopes):
+    """What Zoho would refuse at the consent is refused where it was written, with an example."""
+    with pytest.raises(HandlerError, match=r"ZohoCRM\.modules\.Deals\.READ"):
+        on("crm.Deals.*", scopes=scopes)(fine)

@@ -62,6 +62,7 @@ def filled(folder, redis, simulator, wire):
     refused = Delivery.arrive("crm", b"{}", headers={"x-webhook-token": SECRET})
     record = Seals(clients.tokens.vault, (SECRET,)).close(Record(refused, "rejected", "no"), None)
     accept(redis, [record])
+    redis.lpush(keys.source_secret("mail"), seal("mail told", "a-secret-that-mail-told"))
     return clients, refused
 
 
@@ -70,11 +71,11 @@ def test_a_rotation_reseals_everything_and_old_processes_go_on(folder, redis, si
     clients, refused = filled(folder, redis, simulator, wire)
     old = clients.tokens.vault.keys[0]
     said = zohook("keys", "rotate")
-    assert "3 secrets were sealed anew" in said.output, said.output
+    assert "4 secrets were sealed anew" in said.output, said.output
     assert old not in said.output
     fresh = Vault.open_or_make(Settings.load(folder))
     assert fresh.keys[1] == old
-    assert sealed.needed(redis, fresh) == {fresh.keys[0]: 3}
+    assert sealed.needed(redis, fresh) == {fresh.keys[0]: 4}
     assert clients.for_job(
         "acme"
     ).crm.user()  # its vault had the old key only, and what it renews it seals with the new one
@@ -90,6 +91,10 @@ def test_a_rotation_reseals_everything_and_old_processes_go_on(folder, redis, si
     assert row is not None
     assert dict(Seals(alone, ()).whole(row).headers)["x-webhook-token"] == SECRET
     assert clients.for_job("acme").crm.user()
+    assert (
+        alone.open("mail told", redis.lindex(keys.source_secret("mail"), 0).decode())
+        == "a-secret-that-mail-told"
+    )
 
 
 def test_nobody_fails_while_the_key_is_rotated(folder, redis, simulator, wire, zohook):

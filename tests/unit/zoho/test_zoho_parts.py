@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from receiver.datacentres import DATA_CENTRES
 from receiver.errors import InvalidRequest, NotConnected, RateLimited, Unavailable
 from receiver.settings import Settings
-from receiver.zoho import texts
+from receiver.zoho import scopes, texts
 from receiver.zoho.consent import KNOWN, _once, authorization_url
 from receiver.zoho.crm import _literal
 from receiver.zoho.crm_reads import stamp
@@ -222,3 +222,23 @@ def test_importing_the_room_loads_no_network():
         ).stdout.strip()
         == "[]"
     )
+
+
+@pytest.mark.parametrize(
+    ("granted", "needed", "covered"),
+    [
+        ("ZohoCRM.modules.ALL", "ZohoCRM.modules.Deals.READ", True),
+        ("ZohoCRM.modules.deals.all", "ZohoCRM.modules.Deals.CREATE", True),
+        ("ZohoCRM.modules.Deals.READ", "ZohoCRM.modules.READ", False),
+        ("ZohoCRM.modules.WRITE", "ZohoCRM.modules.CREATE", True),
+        ("ZohoCRM.modules.WRITE", "ZohoCRM.modules.READ", False),
+        ("ZohoBooks.fullaccess.all", "ZohoBooks.invoices.CREATE", True),
+        ("ZohoBooks.fullaccess.all", "Desk.tickets.READ", False),
+        ("Desk.tickets.READ", "Desk.tickets.UPDATE", False),
+        ("", "Desk.tickets.READ", False),
+    ],
+)
+def test_what_a_consent_covers(granted, needed, covered):
+    """A wider scope of the same service stands for a narrower one, and for nothing else."""
+    assert scopes.covers([granted] if granted else [], needed) is covered
+    assert scopes.missing([granted] if granted else [], [needed]) == (() if covered else (needed,))
