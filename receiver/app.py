@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 from starlette.applications import Starlette
-from starlette.routing import Route
 
 from receiver import logs
 from receiver.dashboard import routes
 from receiver.errors import LedgerUnavailable
 from receiver.intake.committer import Committer
 from receiver.intake.drain import Drain
-from receiver.intake.endpoint import Door
+from receiver.intake.endpoint import Door, way_in
 from receiver.intake.keyring import Keyring
 from receiver.intake.limits import Buckets
 from receiver.intake.seals import Seals
 from receiver.intake.spool import Spool
 from receiver.ledger.connect import check, connect, connect_door
+from receiver.ledger.line import Line
 from receiver.ledger.witness import Witness
 from receiver.zoho.vault import Vault
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import Any
 
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from receiver.settings import Settings
 
-METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE"]
 
-
-def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Starlette:
+def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> ASGIApp:
     """The web application of one process; open live pages end when it is `stopping`, `request.state.spool` is its spool.
 
     Raises SettingsError or LedgerUnavailable before it listens.
@@ -46,14 +46,14 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> S
     vault = Vault.open_or_make(settings)
     at_the_door = connect_door(settings)
     keyring = Keyring(settings, vault, at_the_door)
-    committer = Committer(
+    line = Line(
         at_the_door,
-        spool,
         witness,
         again=settings.worker.again,
         cap=settings.web.rejects_per_minute,
         deadline=settings.redis.deadline,
     )
+    committer = Committer(line, spool)
     buckets = Buckets(settings.web.unauthenticated_rate, settings.web.unauthenticated_burst)
     seals = Seals(vault, settings.all_secrets())
     door = Door(keyring, committer, buckets, seals, header_limit=settings.web.header_limit)
@@ -62,22 +62,25 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> S
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         preparing = asyncio.create_task(keyring.keep())
         drain.start()
-        yield {"spool": spool}
-        preparing.cancel()
-        await committer.close()
-        await asyncio.to_thread(drain.stop)
-        await spool.close()
-        redis.close()
+        with logs.in_background():
+            yield {"spool": spool}
+            preparing.cancel()
+            await committer.close()
+            await asyncio.to_thread(drain.stop)
+            await spool.close()
+            redis.close()
 
-    return Starlette(
-        routes=[
-            Route("/in/{source}", door.receive, methods=METHODS),
-            # Starlette would redirect to the URL without the slash, and Zoho's products follow no redirect.
-            Route("/in/{source}/", door.receive, methods=METHODS),
-            *routes(settings, redis, stopping, keyring=keyring),
-        ],
-        lifespan=lifespan,
-    )
+    pages = Starlette(routes=routes(settings, redis, stopping, keyring=keyring), lifespan=lifespan)
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        """The door for its own requests, the pages for all others."""
+        source = way_in(scope) if scope["type"] == "http" else ""
+        if source:
+            await door.answer(source, scope, receive, send)
+        else:
+            await pages(scope, receive, send)
+
+    return application
 
 
 def _drain(settings: Settings, spool: Spool, witness: Witness) -> Drain:

@@ -11,7 +11,8 @@ import re
 import sys
 import threading
 from collections import deque
-from contextlib import suppress
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 from urllib.parse import quote, quote_plus
@@ -19,8 +20,10 @@ from urllib.parse import quote, quote_plus
 import orjson
 import structlog
 
+from receiver.lines import Lines
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, MutableMapping
+    from collections.abc import Iterable, Iterator, Mapping, MutableMapping
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -54,21 +57,21 @@ _CONTROL_BUT_LINES = re.compile(
 )
 _MANY_LINES = frozenset({"exception", "stack"})
 
+_lines = Lines(lambda count: _line("logs", "warning", "lines.lost", {"lines": count}))
+_as_json = False
 _settings_secrets: tuple[str, ...] = ()
 _hidden: deque[str] = deque(maxlen=512)
 
 
-class _Printer(structlog.PrintLogger):
-    """Writes whole lines, and knows whose they are."""
+class _Printer:
+    """Takes a rendered line, and knows whose it is."""
 
-    def __init__(self, out: TextIO, name: str) -> None:
-        super().__init__(out)
+    def __init__(self, name: str) -> None:
         self.name = name
 
     def msg(self, message: str) -> None:
-        """Write a line. A log that cannot be written, for its disk is full or its reader is gone, stops no work."""
-        with suppress(OSError, ValueError):
-            super().msg(message)
+        """Write a line."""
+        _lines.write(message + "\n")
 
     log = debug = info = warn = warning = fatal = failure = err = error = critical = exception = msg
 
@@ -77,11 +80,13 @@ def setup(
     settings: Settings | None = None, *, stream: TextIO | None = None, pretty: bool | None = None
 ) -> None:
     """Set logging up for this process, on stderr. A second call changes secrets, stream and shape."""
-    global _settings_secrets  # noqa: PLW0603 - one process has one log
+    global _settings_secrets, _as_json  # noqa: PLW0603 - one process has one log
     if settings is not None:
         _settings_secrets = forms(settings.all_secrets())
     out = stream or sys.stderr
     terminal = out.isatty() if pretty is None else pretty
+    _lines.turn_to(out)
+    _as_json = not terminal
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=terminal and out.isatty()) if terminal else _json
     )
@@ -97,10 +102,10 @@ def setup(
     structlog.configure(
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=lambda name="receiver": _Printer(out, name),
+        logger_factory=lambda name="receiver": _Printer(name),
         cache_logger_on_first_use=False,  # tests capture what module-level loggers say
     )
-    _take_over_stdlib(out, shared, renderer)
+    _take_over_stdlib(shared, renderer)
     sys.excepthook = _unhandled
     threading.excepthook = _unhandled_in_thread
 
@@ -109,6 +114,35 @@ def get(name: str) -> FilteringBoundLogger:
     """The logger of a part of the program; what `structlog.contextvars` binds is on each of its lines."""
     logger: FilteringBoundLogger = structlog.get_logger(name)
     return logger
+
+
+@contextmanager
+def in_background() -> Iterator[None]:
+    """Within it lines are written by a thread, many at a time: nobody waits for the log, whose reader may have stopped.
+
+    At its end all are written. What is killed loses the lines of its last moment.
+    """
+    _lines.begin()
+    try:
+        yield
+    finally:
+        _lines.end()
+
+
+def say_own(name: str, event: str, values: Mapping[str, Any]) -> None:
+    """`get(name).info(event, **values)` at a tenth of its cost, for values that are the house's own: ids, numbers, our words.
+
+    They are neither masked nor escaped: nothing that somebody sent may be among them.
+    """
+    if _as_json:
+        _lines.write(_line(name, "info", event, values))
+    else:
+        get(name).info(event, **values)
+
+
+def _line(name: str, level: str, event: str, values: Mapping[str, Any]) -> str:
+    said = {**values, "event": event, "logger": name, "level": level, "timestamp": datetime.now(UTC)}
+    return orjson.dumps(said, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE).decode()
 
 
 def bound(**ids: Any) -> AbstractContextManager[None]:
@@ -228,8 +262,8 @@ def _json(_logger: Any, _method: str, event: Mapping[str, Any]) -> str:
         return json.dumps(event, default=str)
 
 
-def _take_over_stdlib(out: TextIO, shared: list[Processor], renderer: Processor) -> None:
-    handler = logging.StreamHandler(out)
+def _take_over_stdlib(shared: list[Processor], renderer: Processor) -> None:
+    handler = logging.StreamHandler(_lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

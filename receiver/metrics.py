@@ -5,6 +5,8 @@ A web process serves its own at /metrics, also while Redis is away.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from prometheus_client import Counter, Gauge
 
 DELIVERIES = Counter("zohook_door_deliveries", "HTTP deliveries by source and verdict", ["source", "verdict"])
@@ -28,3 +30,9 @@ for _kind in ("emptied", "other", "behind"):
     LEDGER_BREAKS.labels(
         _kind
     )  # shown from the start, since an alarm cannot see the rise of what is not there
+
+
+@lru_cache(1024)
+def delivered(source: str, verdict: str) -> Counter:
+    """The counter of one verdict at one source: to look it up would cost more than to count."""
+    return DELIVERIES.labels(source, verdict)

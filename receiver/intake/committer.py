@@ -15,14 +15,12 @@ from redis.exceptions import RedisError, ResponseError
 from receiver import logs
 from receiver.errors import LedgerUnavailable
 from receiver.intake.faults import is_everyones
-from receiver.ledger.accept import aaccept
+from receiver.ledger.line import Packed
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from receiver.intake.spool import Spool
     from receiver.ledger.accept import Answer, Record
-    from receiver.ledger.witness import Witness
+    from receiver.ledger.line import Line
 
 log = logs.get("committer")
 MOST, LARGEST = 128, 4 * 2**20
@@ -30,17 +28,14 @@ WAITING = 10_000
 """How many records may wait for a write: what comes beyond it goes to the spool rather than let the process grow without bound."""
 QUIET = 1.0
 """For how long after a failure nothing is written that nobody waits for."""
-Waiting = tuple["Record", "asyncio.Future[Answer] | None"]
+Waiting = tuple[Packed, "asyncio.Future[Answer] | None"]
 
 
 class Committer:
     """Writes records into the ledger, in batches of at most 128 or 4 MiB, or into the spool."""
 
-    def __init__(
-        self, redis: Redis, spool: Spool, witness: Witness, *, again: float, cap: int, deadline: float
-    ) -> None:
-        self._redis, self._spool, self._witness = redis, spool, witness
-        self._again, self._cap, self._deadline = again, cap, deadline
+    def __init__(self, line: Line, spool: Spool) -> None:
+        self._line, self._spool = line, spool
         self._waiting: deque[Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._failed = 0.0
@@ -76,7 +71,7 @@ class Committer:
             self._put(record, None)
 
     def _put(self, record: Record, future: asyncio.Future[Answer] | None) -> None:
-        self._waiting.append((record, future))
+        self._waiting.append((Packed.of(record), future))
         if self._writer is None:
             self._writer = asyncio.create_task(self._write())
 
@@ -89,21 +84,17 @@ class Committer:
 
     def _batch(self) -> list[Waiting]:
         batch = [self._waiting.popleft()]
-        size = len(batch[0][0].delivery.body)
+        size = len(batch[0][0].raw)
         while self._waiting and len(batch) < MOST:
-            size += len(self._waiting[0][0].delivery.body)
+            size += len(self._waiting[0][0].raw)
             if size > LARGEST:
                 break
             batch.append(self._waiting.popleft())
         return batch
 
     async def _write_batch(self, batch: list[Waiting]) -> None:
-        records = [record for record, _ in batch]
         try:
-            async with asyncio.timeout(self._deadline):
-                answers = await aaccept(
-                    self._redis, records, again=self._again, cap=self._cap, witness=self._witness
-                )
+            answers = await self._line.accept([packed for packed, _ in batch])
         except ResponseError as error:
             if is_everyones(error):
                 self._away(batch, error)
@@ -140,5 +131,5 @@ class Committer:
     async def close(self) -> None:
         """Write what waits, then let go of the connection."""
         if self._writer is not None:
-            await asyncio.wait({self._writer}, timeout=self._deadline * 2)
-        await self._redis.aclose()
+            await asyncio.wait({self._writer}, timeout=self._line.deadline * 2)
+        await self._line.close()

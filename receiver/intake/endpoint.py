@@ -1,4 +1,7 @@
-"""`/in/{source}`: read within limits, answer handshakes, verify, parse, accept, answer."""
+"""`/in/{source}`: read within limits, answer handshakes, verify, parse, accept, answer.
+
+A plain ASGI application, without a router or objects for request and response: each delivery would pay for them.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from starlette.requests import ClientDisconnect
-from starlette.responses import Response
 
 from receiver import logs, metrics
 from receiver.errors import (
@@ -26,7 +27,7 @@ from receiver.ledger.accept import Record
 from receiver.sources import mistaken_for
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
+    from starlette.types import Receive, Scope, Send
 
     from receiver.intake.committer import Committer
     from receiver.intake.judge import Judged
@@ -36,11 +37,29 @@ if TYPE_CHECKING:
     from receiver.ledger.accept import Answer
 
 log = logs.get("delivery")
+PATH = "/in/"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 UNKNOWN = "(unknown)"
 TOO_MANY = {
     "error": "too_many",
     "message": "too many requests without proof came from this address; slow down",
 }
+UNAVAILABLE = {"error": "unavailable", "message": "the delivery could not be kept; send it again"}
+JSON = (b"content-type", b"application/json")
+FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+
+
+class Gone(Exception):
+    """The client hung up before its request was complete."""
+
+
+def way_in(scope: Scope) -> str:
+    """The source that an HTTP request is for: one name behind `/in/`, perhaps with a slash. "" where it is not the door's."""
+    path: str = scope["path"]
+    if not path.startswith(PATH) or scope["method"] not in METHODS:
+        return ""
+    name = path[len(PATH) :].removesuffix("/")
+    return "" if "/" in name else name
 
 
 class Door:
@@ -55,70 +74,70 @@ class Door:
         self._seals = seals
         self._header_limit = header_limit
 
-    async def receive(self, request: Request) -> Response:
-        """Answer one request: 200 once it is durable, else one clear JSON body."""
+    async def answer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request for what may be a source, as an ASGI application does: 200 once it is durable, else one clear JSON body."""
         started = time.perf_counter()
-        name = request.path_params["source"]
-        delivery: Delivery | None = None
-        if not self._buckets.admits(_address(request), _known(self, name)):
-            return self._too_many(name)
-        try:
-            lock = self._lock(name)
-            request.scope["zohook.known"] = True
-            self._check_head(request, lock)
-            delivery = await self._read(request, name, lock)
-            answer = await self._take(delivery, lock)
-        except DeliveryError as error:
-            return self._refuse(name, delivery or _unread(request), error, started)
-        except ClientDisconnect:
-            metrics.DELIVERIES.labels(_known(self, name), "gone").inc()
-            log.info("delivery", source=name, verdict="gone", ms=_ms(started))
-            return Response(status_code=400)  # nobody hears it
-        except LedgerUnavailable as error:
-            metrics.DELIVERIES.labels(_known(self, name), "unavailable").inc()
-            log.error("delivery", source=name, verdict="unavailable", reason=str(error))  # noqa: TRY400
-            body = {"error": "unavailable", "message": "the delivery could not be kept; send it again"}
-            return _json(503, body, {"retry-after": "5"})
-        metrics.DELIVERIES.labels(name, answer["verdict"]).inc()
-        log.info(
-            "delivery", source=name, delivery=delivery.id, size=len(delivery.body), ms=_ms(started), **answer
-        )
-        return _json(200, answer)
-
-    def _lock(self, name: str) -> Lock:
         lock = self._keyring.locks.get(name)
-        if lock is None:
-            raise UnknownSource(
-                f"there is no source {name[:80]!r}; the URL is /in/ and a name from [sources] of zohook.toml"
-            )
-        return lock
+        delivery: Delivery | None = None
+        if not self._buckets.admits(subject(_remote(scope)), _label(name, lock)):
+            # A flood: answered before its body is read, and counted only.
+            metrics.delivered(_label(name, lock), "limited").inc()
+            await _answer(send, 429, TOO_MANY, "1")
+            return
+        try:
+            if lock is None:
+                raise UnknownSource(
+                    f"there is no source {name[:80]!r}; the URL is /in/ and a name from [sources] of zohook.toml"
+                )
+            headers = self._head(scope, lock)
+            body = await _body(receive, lock.body_limit)
+            at = now_ms()
+            delivery = Delivery(
+                new_id(at), name, scope["method"], scope["path"], scope["query_string"], headers, body, at, _remote(scope),
+            )  # fmt: skip
+            said = await self._take(delivery, lock)
+        except DeliveryError as error:
+            await self._refuse(send, name, delivery or _unread(name, scope, lock), error, started)
+        except Gone:
+            metrics.delivered(_label(name, lock), "gone").inc()
+            log.info("delivery", source=name, verdict="gone", ms=_ms(started))
+        except LedgerUnavailable as error:
+            metrics.delivered(name, "unavailable").inc()
+            log.error("delivery", source=name, verdict="unavailable", reason=str(error))  # noqa: TRY400
+            await _answer(send, 503, UNAVAILABLE, "5")
+        else:
+            metrics.delivered(name, said["verdict"]).inc()
+            line = {"source": name, "delivery": delivery.id, "size": len(body), "ms": _ms(started), **said}
+            if "reason" in said:  # it may quote what came
+                log.info("delivery", **line)
+            else:
+                logs.say_own("delivery", "delivery", line)
+            await _answer(send, 200, said)
 
-    def _check_head(self, request: Request, lock: Lock) -> None:
-        headers = request.headers
-        if sum(len(key) + len(value) for key, value in headers.raw) > self._header_limit:
+    def _head(self, scope: Scope, lock: Lock) -> list[tuple[str, str]]:
+        """The headers as a delivery has them; raises DeliveryError where they are no good."""
+        size = 0
+        headers, framing = [], []
+        for key, value in scope["headers"]:
+            size += len(key) + len(value)
+            headers.append((key.decode("latin-1"), value.decode("latin-1")))
+            if key in FRAMING:
+                framing.append(headers[-1])
+        if size > self._header_limit:
             raise TooLarge(f"the headers are over {self._header_limit} bytes")
-        if headers.get("content-encoding", "identity").lower() != "identity":
-            raise UnsupportedEncoding("send the body without Content-Encoding; no Zoho product compresses")
-        lengths = headers.getlist("content-length")
-        if len(lengths) > 1 or (lengths and "transfer-encoding" in headers):
-            raise BadFraming("Content-Length and Transfer-Encoding contradict each other")
+        lengths = [value for key, value in framing if key == "content-length"]
+        if len(framing) > len(lengths):
+            if any(key == "content-encoding" and value.lower() != "identity" for key, value in framing):
+                raise UnsupportedEncoding(
+                    "send the body without Content-Encoding; no Zoho product compresses"
+                )
+            if lengths and any(key == "transfer-encoding" for key, _ in framing):
+                raise BadFraming("Content-Length and Transfer-Encoding contradict each other")
+        if len(lengths) > 1:
+            raise BadFraming("Content-Length came twice")
         if lengths and lengths[0].isdecimal() and int(lengths[0]) > lock.body_limit:
             raise TooLarge(f"the body is over {lock.body_limit} bytes")
-
-    async def _read(self, request: Request, name: str, lock: Lock) -> Delivery:
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > lock.body_limit:
-                raise TooLarge(f"the body is over {lock.body_limit} bytes")
-        return Delivery.arrive(
-            name,
-            bytes(body),
-            method=request.method,
-            query=request.scope["query_string"],
-            headers=[(key.decode("latin-1"), value.decode("latin-1")) for key, value in request.headers.raw],
-            remote=request.client.host if request.client else "",
-        )
+        return headers
 
     async def _take(self, delivery: Delivery, lock: Lock) -> dict[str, Any]:
         if lock.source.handshake(delivery, lock.way):
@@ -132,6 +151,9 @@ class Door:
         offer = lock.source.offered(delivery, lock.keys)
         if offer and await self._keyring.take(lock, offer.secret) and not offer.signed:
             return {"verdict": "handshake"}
+        offer = lock.source.offered(delivery, lock.keys)
+        if offer and await self._keyring.take(lock, offer.secret) and not offer.signed:
+            return {"verdict": "handshake"}
         judged = judge(delivery, lock)
         self._buckets.proved(subject(delivery.remote), delivery.source)
         kept = await self._committer.commit(self._seals.close(judged.record, lock))
@@ -139,7 +161,9 @@ class Door:
             return {"verdict": "quarantined", "reason": judged.record.reason} | _where(kept)
         return _said(kept, judged)
 
-    def _refuse(self, name: str, delivery: Delivery, error: DeliveryError, started: float) -> Response:
+    async def _refuse(
+        self, send: Send, name: str, delivery: Delivery, error: DeliveryError, started: float
+    ) -> None:
         lock = self._keyring.locks.get(name)
         reason = str(error)
         if lock is not None and isinstance(error, Unauthenticated):
@@ -148,51 +172,66 @@ class Door:
         address = subject(delivery.remote)
         if self._buckets.quiet(address):  # what a flood brings is counted, and not written
             self._committer.note(self._seals.close(Record(delivery, "rejected", reason), lock))
-        self._buckets.failed(address, _known(self, name))
-        metrics.DELIVERIES.labels(_known(self, name), "rejected").inc()
+        self._buckets.failed(address, _label(name, lock))
+        metrics.delivered(_label(name, lock), "rejected").inc()
         log.warning(
             "delivery", source=name[:80], delivery=delivery.id, verdict="rejected", status=error.status,
             error=error.code, reason=reason, ms=_ms(started),
         )  # fmt: skip
-        return _json(error.status, {"error": error.code, "message": reason})
-
-    def _too_many(self, name: str) -> Response:
-        """A flood: answered before its body is read, and counted only."""
-        metrics.DELIVERIES.labels(_known(self, name), "limited").inc()
-        return _json(429, TOO_MANY, {"retry-after": "1"})
-
-    def known(self, name: str) -> bool:
-        """Whether there is a source of that name."""
-        return name in self._keyring.locks
+        await _answer(send, error.status, {"error": error.code, "message": reason})
 
 
-def _unread(request: Request) -> Delivery:
+async def _body(receive: Receive, limit: int) -> bytes:
+    """The whole body; most come in one piece."""
+    message = await receive()
+    body = bytearray()
+    while True:
+        if message["type"] != "http.request":
+            raise Gone
+        piece: bytes = message.get("body", b"")
+        if len(body) + len(piece) > limit:
+            raise TooLarge(f"the body is over {limit} bytes")
+        if not message.get("more_body", False):
+            return bytes(body + piece) if body else piece
+        body += piece
+        message = await receive()
+
+
+async def _answer(send: Send, status: int, body: dict[str, Any], retry_after: str = "") -> None:
+    said = orjson.dumps(body)
+    headers = [JSON, (b"content-length", b"%d" % len(said))]
+    if retry_after:
+        headers.append((b"retry-after", retry_after.encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": said})
+
+
+def _unread(name: str, scope: Scope, lock: Lock | None) -> Delivery:
     """A request that was refused before its body was read, as it is kept; all unknown sources share one name."""
-    name = request.path_params["source"]
     return Delivery(
         id=new_id(),
-        source=name if request.scope.get("zohook.known") else UNKNOWN,
-        method=request.method,
-        path=f"/in/{name}"[:200],
-        query=request.scope["query_string"][:1000],
+        source=UNKNOWN if lock is None else name,
+        method=scope["method"],
+        path=f"{PATH}{name}"[:200],
+        query=scope["query_string"][:1000],
         headers=tuple(
             (key.decode("latin-1")[:100], value.decode("latin-1")[:500])
-            for key, value in request.headers.raw[:50]
+            for key, value in scope["headers"][:50]
         ),
         body=b"",
         received=now_ms(),
-        remote=request.client.host if request.client else "",
+        remote=_remote(scope),
     )
 
 
-def _known(door: Door, name: str) -> str:
-    return (
-        name if door.known(name) else "unknown"
-    )  # a label of the caller's own would let him fill our memory
+def _label(name: str, lock: Lock | None) -> str:
+    """The source, for a count: one of the caller's own choice would let him fill our memory."""
+    return "unknown" if lock is None else name
 
 
-def _address(request: Request) -> str:
-    return subject(request.client.host) if request.client else ""
+def _remote(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _where(kept: Answer | None) -> dict[str, Any]:
@@ -219,7 +258,3 @@ def _said(answer: Answer | None, judged: Judged) -> dict[str, Any]:
 
 def _ms(started: float) -> float:
     return round((time.perf_counter() - started) * 1000, 1)
-
-
-def _json(status: int, body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body), status, {"content-type": "application/json", **(headers or {})})

@@ -9,13 +9,12 @@ import orjson
 
 from receiver.event import Delivery
 from receiver.ledger.pack import pack
-from receiver.ledger.script import Argument, acall, call, iso
+from receiver.ledger.script import Argument, call, iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from redis import Redis
-    from redis.asyncio import Redis as AsyncRedis
 
     from receiver.event import Event
     from receiver.ledger.witness import Witness
@@ -105,19 +104,22 @@ class Answer:
     kept: bool = True
 
 
-def _arguments(records: Sequence[Record], again: float, cap: int, told: int) -> list[Argument]:
+def head(records: Sequence[Record], told: int, *, again: float, cap: int) -> list[Argument]:
+    """What comes before the records.
+
+    `told`: the highest sequence that this host was told; `again`: seconds until a slip is looked for; `cap`: how many rejected
+    deliveries are kept per source and minute.
+    """
     events = sum(len(record.events) for record in records)
-    args: list[Argument] = [iso(), int(again * 1000), QUEUE, told, cap, KEPT, len(records), events]
-    for record in records:
-        args += record.args()
-    return args
+    return [iso(), int(again * 1000), QUEUE, told, cap, KEPT, len(records), events]
 
 
-def _answers(records: Sequence[Record], found: Sequence[bytes]) -> list[Answer]:
-    answers, at = [], 0
+def answers(records: Sequence[Record], found: Sequence[bytes]) -> list[Answer]:
+    """What the script said of each record."""
+    said, at = [], 0
     for record in records:
         if not record.events:
-            answers.append(Answer((), (), kept=found[at] == b"kept"))
+            said.append(Answer((), (), kept=found[at] == b"kept"))
             at += 1
             continue
         new, duplicates = [], []
@@ -128,24 +130,8 @@ def _answers(records: Sequence[Record], found: Sequence[bytes]) -> list[Answer]:
                 new.append(event.id)
             else:
                 duplicates.append((event.id, word))
-        answers.append(Answer(tuple(new), tuple(duplicates)))
-    return answers
-
-
-async def aaccept(
-    redis: AsyncRedis, records: Sequence[Record], *, again: float, cap: int, witness: Witness | None = None
-) -> list[Answer]:
-    """Keep records, all or none, and say what became of each. `again`: seconds until a slip is looked for.
-
-    A `witness` hears the sequence, and counts what is missing before a ledger that is behind takes anything.
-    """
-    found = await acall(redis, "accept", *_arguments(records, again, cap, witness.told if witness else 0))
-    if witness and found == BEHIND:
-        await witness.alook(redis)
-        found = await acall(redis, "accept", *_arguments(records, again, cap, 0))
-    if witness:
-        witness.note(int(found[-1]))
-    return _answers(records, found)
+        said.append(Answer(tuple(new), tuple(duplicates)))
+    return said
 
 
 def accept(
@@ -156,11 +142,15 @@ def accept(
     cap: int = 10,
     witness: Witness | None = None,
 ) -> list[Answer]:
-    """`aaccept` for whoever is not the door."""
-    found = call(redis, "accept", *_arguments(records, again, cap, witness.told if witness else 0))
+    """Keep records, all or none, and say what became of each.
+
+    A `witness` hears the sequence, and counts what is missing before a ledger that is behind takes anything.
+    """
+    rest = [each for record in records for each in record.args()]
+    found = call(redis, "accept", *head(records, witness.told if witness else 0, again=again, cap=cap), *rest)
     if witness and found == BEHIND:
         witness.look(redis)
-        found = call(redis, "accept", *_arguments(records, again, cap, 0))
+        found = call(redis, "accept", *head(records, 0, again=again, cap=cap), *rest)
     if witness:
         witness.note(int(found[-1]))
-    return _answers(records, found)
+    return answers(records, found)

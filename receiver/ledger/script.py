@@ -29,7 +29,7 @@ return answer
 
 
 @cache
-def _text(name: str) -> tuple[str, str]:
+def text_of(name: str) -> tuple[str, str]:
     """A script and its digest: what all of them share, what its first comment says that it uses, and itself as a function, for
     the indexes and counters are written when it is over.
     """
@@ -46,7 +46,7 @@ def _text(name: str) -> tuple[str, str]:
 
 def call(redis: Redis, name: str, *args: Argument) -> Any:
     """The answer of the script `scripts/NAME.lua`, loaded into Redis when it is not there."""
-    text, digest = _text(name)
+    text, digest = text_of(name)
     try:
         return redis.evalsha(digest, 0, *args)
     except NoScriptError:
@@ -57,7 +57,7 @@ def call_together(redis: Redis, calls: Sequence[tuple[str, Sequence[Argument]]])
     """The answers of several scripts in one round trip and so with one fsync; an error of one is its answer."""
     pipe = redis.pipeline(transaction=False)
     for name, args in calls:
-        pipe.evalsha(_text(name)[1], 0, *args)
+        pipe.evalsha(text_of(name)[1], 0, *args)
     found = pipe.execute(raise_on_error=False)
     return [
         call(redis, name, *args) if isinstance(answer, NoScriptError) else answer
@@ -67,7 +67,7 @@ def call_together(redis: Redis, calls: Sequence[tuple[str, Sequence[Argument]]])
 
 async def acall(redis: AsyncRedis, name: str, *args: Argument) -> Any:
     """`call` for the door."""
-    text, digest = _text(name)
+    text, digest = text_of(name)
     try:
         return await redis.evalsha(digest, 0, *args)
     except NoScriptError:

@@ -291,3 +291,35 @@ def test_a_log_that_cannot_be_written_stops_no_work(tmp_path: Path) -> None:
     logs.setup(stream=out, pretty=False)
     out.close()
     logs.get("test").error("nobody.reads_this")
+
+
+def test_what_is_the_houses_own_is_said_in_the_same_form(setup: Setup) -> None:
+    """The short way gives the line that the long one gives, as JSON and on a terminal."""
+    for pretty in (False, True):
+        stream = setup(pretty=pretty)
+        values = {"source": "crm", "ms": 1.5, "events": ["0abc"], "verdict": "accepted"}
+        logs.get("delivery").info("delivery", **values)
+        logs.say_own("delivery", "delivery", values)
+        if pretty:
+            long, short = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines()]
+            assert long == short
+        else:
+            long, short = lines(stream)
+            assert (long.pop("timestamp")[:4], long) == (short.pop("timestamp")[:4], short)
+            assert list(long) == list(short)
+
+
+def test_in_the_background_no_line_is_lost(setup: Setup) -> None:
+    """Lines of ours and of the libraries are all there when it ends, in the order in which they were said."""
+    stream = setup()
+    with logs.in_background():
+        for number in range(100):
+            logs.get("a").info("ours", number=number)
+            logging.getLogger("library").warning("theirs %s", number)
+            logs.say_own("b", "own", {"number": number})
+    said = [(line["event"], line.get("number")) for line in lines(stream)]
+    assert said == [
+        each
+        for number in range(100)
+        for each in (("ours", number), (f"theirs {number}", None), ("own", number))
+    ]
