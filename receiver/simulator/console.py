@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from receiver.simulator.crm_records import Problem
 from receiver.simulator.limits import Limits
+from receiver.simulator.outgoing import Hook
 from receiver.simulator.wire import Answer, Call, Refused, whole
 
 if TYPE_CHECKING:
@@ -45,6 +47,9 @@ class Console:
             ("POST", "drain"): lambda _, given: {"drained": simulator.drain(float(given.get("timeout", 10)))},
             ("POST", "keys"): lambda _, given: {"kid": simulator.desk.hooks.keys.rotate(**given)},
             ("POST", "desk_token"): self._desk_token,
+            ("POST", "acts"): self._act,
+            ("POST", "signature"): self._signature,
+            ("GET", "public_keys"): self._public_keys,
             ("GET", "scene"): lambda *_: simulator.scene.status(),
             ("POST", "scene"): self._scene,
             ("DELETE", "scene"): self._stop_scene,
@@ -144,11 +149,18 @@ class Console:
                 "crm_webhooks": [asdict(rule) for rule in simulator.crm.workflow.rules],
                 "books_webhooks": [asdict(hook) for hook in simulator.books.hooks.hooks],
                 "desk_webhooks": [hook.shown() for hook in simulator.desk.hooks.hooks.values()],
+                **{
+                    f"{name}_webhooks": [asdict(hook) for hook in each.hooks]
+                    for name, each in simulator.outgoing.items()
+                },
             }
 
     def _webhook(self, _: Call, given: Json) -> Json:
-        """What an administrator sets up in the pages of CRM or Books."""
-        product = self._product(given.pop("product"))
+        """What an administrator sets up in the pages of a product."""
+        name = given.pop("product")
+        if name in self.simulator.outgoing:  # without the lock: the URL is tried
+            return asdict(self.simulator.outgoing[name].add_webhook(**given))
+        product = self._product(name)
         with self.simulator.world.lock:
             made: Any = product.add_webhook(**given)
         return asdict(made)
@@ -157,6 +169,22 @@ class Console:
         """What Desk would put into X-ZDesk-JWT for a webhook of an organisation, whether there is such a webhook or not."""
         keys = self.simulator.desk.hooks.keys
         return {"token": keys.token(given["org"], given["webhook"], self.simulator.world.now())}
+
+    def _act(self, _: Call, given: Json) -> Json:
+        """What people do in a product of which only the webhooks are played: `act`, and its arguments."""
+        product, act = self.simulator.outgoing[given.pop("product")], given.pop("act")
+        if act not in product.acts:
+            raise ValueError(f"act: {', '.join(product.acts)}")
+        return {"told": getattr(product, act)(**given)}
+
+    def _signature(self, _: Call, given: Json) -> Json:
+        """The headers that SalesIQ or Cliq would prove these bytes with, which come as base64."""
+        product = {"salesiq": self.simulator.salesiq, "cliq": self.simulator.cliq}[given["product"]]
+        body = base64.b64decode(given["body"], validate=True)
+        return {"headers": product.proof(Hook(id="", url=""), body)}
+
+    def _public_keys(self, *_: Any) -> Json:
+        return {name: getattr(self.simulator, name).public_keys() for name in ("salesiq", "cliq")}
 
     def _drop_channels(self, *_: Any) -> Json:
         with self.simulator.world.lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from receiver.simulator.crm_schema import STAGES
@@ -13,6 +14,7 @@ from receiver.simulator.seed import domain
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from receiver.simulator.outgoing import Outgoing
     from receiver.simulator.server import Simulator
     from receiver.simulator.wire import Json
 
@@ -156,6 +158,10 @@ class Scene:
             (self.close, 1, self._desk("Ticket_Update")),
             (self.invoice, 2, self._books("invoice.created")),
             (self.paid, 2, self._books("invoice.paid")),
+            *(
+                (partial(self.elsewhere, each), 1, bool(each.hooks))
+                for each in self.simulator.outgoing.values()
+            ),
         ]
         heard = [(act, weight) for act, weight, listens in acts if listens]
         if not heard:
@@ -164,7 +170,8 @@ class Scene:
         with self.simulator.world.lock:
             act()
         self.actions += 1
-        self.did[act.__name__] = self.did.get(act.__name__, 0) + 1
+        name = act.args[0].name if isinstance(act, partial) else act.__name__
+        self.did[name] = self.did.get(name, 0) + 1
         return True
 
     def _crm(self, module: str, word: str) -> bool:
@@ -184,6 +191,9 @@ class Scene:
 
     def _books(self, event: str) -> bool:
         return any(hook.event == event for hook in self.simulator.books.hooks.hooks)
+
+    def elsewhere(self, product: Outgoing) -> None:
+        product.happen(self._random)
 
     def lead(self) -> None:
         first, last, company = self._person()

@@ -11,6 +11,8 @@ import uvicorn
 
 from receiver.simulator.app import Front
 from receiver.simulator.books import Books
+from receiver.simulator.cliq import Cliq
+from receiver.simulator.commerce import Commerce
 from receiver.simulator.console import Console
 from receiver.simulator.crm import Crm
 from receiver.simulator.deliver import Sender
@@ -18,17 +20,23 @@ from receiver.simulator.desk import Desk
 from receiver.simulator.faults import Faults
 from receiver.simulator.journal import Journal
 from receiver.simulator.limits import Limits
+from receiver.simulator.mail import Mail
 from receiver.simulator.oauth import Accounts
 from receiver.simulator.oauth_consent import Consent
 from receiver.simulator.oauth_scopes import parse
 from receiver.simulator.oauth_token import Tokens
+from receiver.simulator.payments import Payments
+from receiver.simulator.projects import Projects
+from receiver.simulator.salesiq import SalesIq
 from receiver.simulator.scene import Scene
 from receiver.simulator.seed import plant
+from receiver.simulator.sign import Sign
 from receiver.simulator.world import World
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from receiver.simulator.outgoing import Outgoing
     from receiver.simulator.wire import Json
 
 SCOPES = (
@@ -41,7 +49,7 @@ REDIRECT_URI = "http://127.0.0.1:8000/oauth/callback"
 
 
 class Simulator:
-    """A Zoho of our own; the products are `crm`, `books` and `desk`, tokens are with `accounts`."""
+    """A Zoho of our own: `crm`, `books` and `desk` whole, of others the webhooks (`outgoing`); tokens are with `accounts`."""
 
     def __init__(
         self,
@@ -66,6 +74,17 @@ class Simulator:
         self.crm = Crm(self.world, self.limits, self.accounts, self.sender)
         self.books = Books(self.world, self.limits, self.accounts, self.sender)
         self.desk = Desk(self.world, self.limits, self.accounts, self.sender)
+        self.sign, self.mail = Sign(self.world, self.sender), Mail(self.world, self.sender)
+        self.payments, self.commerce = Payments(self.world, self.sender), Commerce(self.world, self.sender)
+        self.projects, self.cliq = Projects(self.world, self.sender), Cliq(self.world, self.sender)
+        self.salesiq = SalesIq(self.world, self.sender)
+        self.outgoing: dict[str, Outgoing] = {
+            each.name: each
+            for each in (
+                *(self.sign, self.mail, self.payments, self.commerce),
+                *(self.projects, self.cliq, self.salesiq),
+            )
+        }
         if planted:
             plant(self)
         self.scene = Scene(self)

@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 
     from receiver.simulator.wire import Json
 
+OTHER_IDS = {
+    "hook": 1987000000724219,
+    "sign": 222008000000016069,
+    "payments": 9973000000138072,
+    "salesiq": 19367000000131001,
+    "projects": 170876000004566013,
+}
 # An hour off UTC, so that a caller who throws offsets away is seen.
 ORG_ZONE = timezone(timedelta(hours=1))
 
@@ -87,6 +94,7 @@ class World:
         self._crm_ids = count(5725767000000451001, 1)
         self._books_ids = count(460000000026049, 2)
         self._desk_ids = count(31138000000573164, 1)
+        self._other_ids = {kind: count(start, 1) for kind, start in OTHER_IDS.items()}
         self._tick = 0
         self.zgid = "759145822"
         self.books_org = "20061234567"
@@ -139,6 +147,10 @@ class World:
 
     def desk_id(self) -> str:
         return str(next(self._desk_ids))
+
+    def next_id(self, kind: str) -> str:
+        """An id of a product of which only the webhooks are played."""
+        return str(next(self._other_ids[kind]))
 
     def secret(self, parts: int = 2) -> str:
         """A token in Zoho's form, `1000.` and groups of 32 hex digits."""

@@ -96,7 +96,7 @@ class Sink:
                 self.send_header("content-length", "0")
                 self.end_headers()
 
-            do_GET = do_PUT = do_DELETE = do_POST  # noqa: N815 - the names are the library's
+            do_GET = do_HEAD = do_PUT = do_DELETE = do_POST  # noqa: N815 - the names are the library's
 
             def log_message(self, *_: Any) -> None:
                 pass
