@@ -46,8 +46,16 @@ async def take(redis: AsyncRedis, vault: Vault, source: str, secret: str) -> boo
 
 async def read(redis: AsyncRedis, vault: Vault, source: str) -> tuple[str, ...]:
     """The secrets that were told, newest first. Raises RedisError, and SettingsError where the key does not open them."""
-    sealed = cast("list[bytes]", await redis.lrange(keys.source_secret(source), 0, -1))
-    return tuple(vault.open(_context(source), blob.decode()) for blob in sealed)
+    return _opened(vault, source, await redis.lrange(keys.source_secret(source), 0, -1))
+
+
+def read_now(redis: Redis, vault: Vault, source: str) -> tuple[str, ...]:
+    """`read` for a command."""
+    return _opened(vault, source, redis.lrange(keys.source_secret(source), 0, -1))
+
+
+def _opened(vault: Vault, source: str, sealed: object) -> tuple[str, ...]:
+    return tuple(vault.open(_context(source), blob.decode()) for blob in cast("list[bytes]", sealed))
 
 
 def _context(source: str) -> str:

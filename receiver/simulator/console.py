@@ -46,7 +46,6 @@ class Console:
             ("GET", "tally"): lambda *_: simulator.scene.status()["total"],
             ("POST", "drain"): lambda _, given: {"drained": simulator.drain(float(given.get("timeout", 10)))},
             ("POST", "keys"): lambda _, given: {"kid": simulator.desk.hooks.keys.rotate(**given)},
-            ("POST", "desk_token"): self._desk_token,
             ("POST", "acts"): self._act,
             ("POST", "signature"): self._signature,
             ("GET", "public_keys"): self._public_keys,
@@ -165,11 +164,6 @@ class Console:
             made: Any = product.add_webhook(**given)
         return asdict(made)
 
-    def _desk_token(self, _: Call, given: Json) -> Json:
-        """What Desk would put into X-ZDesk-JWT for a webhook of an organisation, whether there is such a webhook or not."""
-        keys = self.simulator.desk.hooks.keys
-        return {"token": keys.token(given["org"], given["webhook"], self.simulator.world.now())}
-
     def _act(self, _: Call, given: Json) -> Json:
         """What people do in a product of which only the webhooks are played: `act`, and its arguments."""
         product, act = self.simulator.outgoing[given.pop("product")], given.pop("act")
@@ -178,10 +172,13 @@ class Console:
         return {"told": getattr(product, act)(**given)}
 
     def _signature(self, _: Call, given: Json) -> Json:
-        """The headers that SalesIQ or Cliq would prove these bytes with, which come as base64."""
+        """What SalesIQ or Cliq would prove these bytes (in base64) with, or Desk a delivery to this webhook of this organisation."""
+        if given["product"] == "desk":
+            keys, now = self.simulator.desk.hooks.keys, self.simulator.world.now()
+            return {"proof": keys.token(given["org"], given["webhook"], now)}
         product = {"salesiq": self.simulator.salesiq, "cliq": self.simulator.cliq}[given["product"]]
-        body = base64.b64decode(given["body"], validate=True)
-        return {"headers": product.proof(Hook(id="", url=""), body)}
+        (proof,) = product.proof(Hook(id="", url=""), base64.b64decode(given["body"], validate=True)).values()
+        return {"proof": proof}
 
     def _public_keys(self, *_: Any) -> Json:
         return {name: getattr(self.simulator, name).public_keys() for name in ("salesiq", "cliq")}

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from receiver.app import build
+from receiver.cli import send
+from receiver.cli.send import Wish
 from receiver.intake import told
 from receiver.ledger import read
 from receiver.simulator import Simulator
+from receiver.sources import samples
 from tests.flow.test_door import served
 
 if TYPE_CHECKING:
@@ -18,10 +21,13 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from receiver.ledger.embedded import Embedded
+    from receiver.settings import Settings
     from tests.conftest import MakeSettings
 
 KEY = "a-key-of-sixteen-letters"
 TOML = """
+[simulator]
+url = "{base}"
 [sources]
 sign = "sign"
 mail = "mail"
@@ -37,8 +43,8 @@ till = {{ product = "commerce", secure = true }}
 class House:
     """A receiver with a source for each of the products, and their webhooks at the simulator."""
 
-    def __init__(self, simulator: Simulator, redis: Redis, url: str) -> None:
-        self.simulator, self.redis = simulator, redis
+    def __init__(self, simulator: Simulator, redis: Redis, url: str, settings: Settings) -> None:
+        self.simulator, self.redis, self.url, self.settings = simulator, redis, url, settings
         told.arm(redis, "mail")
         simulator.sign.add_webhook(f"{url}/in/sign", secret=KEY)
         simulator.mail.add_webhook(f"{url}/in/mail")
@@ -61,13 +67,16 @@ def house(settings: MakeSettings, redis_server: Embedded, redis: Redis) -> Itera
     """A running receiver and a running Zoho. Payments' key is made by Zoho, so its webhook comes before the receiver."""
     redis.config_set("appendonly", "yes")
     simulator = Simulator(planted=False)
-    text = TOML.format(salesiq=simulator.salesiq.public_keys(), cliq=simulator.cliq.public_keys()[0])
+    base = simulator.start()
+    text = TOML.format(
+        base=base, salesiq=simulator.salesiq.public_keys(), cliq=simulator.cliq.public_keys()[0]
+    )
     secrets = dict.fromkeys(("sign", "projects", "shop", "till", "payments"), KEY)
     known = settings(text.replace("'", '"'), secrets=secrets, redis={"url": redis_server.url})
     with served(build(known)) as url:
         payments = simulator.payments.add_webhook(f"{url}/in/payments")
         payments.secret = KEY
-        yield House(simulator, redis, url)
+        yield House(simulator, redis, url, known)
         simulator.stop()
 
 
@@ -158,6 +167,21 @@ def test_probes_have_no_effect(house: House) -> None:
     assert house.happened() == []
     assert read.totals(house.redis)["accepted"] == 0
     assert read.totals(house.redis)["quarantined"] == 0
+
+
+def test_every_sample_can_be_sent_to_a_running_receiver(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`zohook send` signs with the secret that Mail told, and lets the simulator sign what only Zoho's own key can."""
+    monkeypatch.setattr(send, "WAIT", 0.0)
+    cases = [
+        f"{name}/{case}"
+        for name, source in house.settings.sources.items()
+        for case in samples.cases(source.product)
+    ]
+    for case in cases:
+        assert send.run(house.settings, Wish(case, to=house.url)) == 0, case
+    assert len(house.happened()) == len(cases)
 
 
 def test_a_zobots_call_is_kept_apart(house: House) -> None:

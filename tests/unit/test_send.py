@@ -31,13 +31,14 @@ crm = "crm_channel"
 rules = { product = "crm_workflow", id = "/record_id", time = "/modified_time", events = ["Deals.won"] }
 books = { product = "books", events = ["salesorder.made", "invoice.paid"] }
 desk = "desk"
+mail = "mail"
 """
 SECRETS = {"rules": "a-static-secret-of-ours", "books": "throwawaybookskey01,theoldbookskey99"}
 
 
 @pytest.fixture
 def known(settings: MakeSettings) -> Settings:
-    """Settings with four sources."""
+    """Settings with five sources."""
     return settings(TOML, secrets=SECRETS)
 
 
@@ -154,6 +155,12 @@ def test_what_only_zoho_can_sign_is_not_pretended(locks, known) -> None:
     """Desk's key is Zoho's: the message says so, and names the simulator."""
     with pytest.raises(SettingsError, match="simulator"):
         parcel.signed(packed(locks, "desk/ticket-update-excerpt"), locks["desk"], known)
+
+
+def test_a_secret_that_was_not_told_signs_nothing(locks, known) -> None:
+    """The message says how it is had."""
+    with pytest.raises(SettingsError, match=r"told mail no secret yet.*zohook source arm mail"):
+        parcel.signed(packed(locks, "mail/new-mail"), locks["mail"], known)
 
 
 @pytest.mark.parametrize(
