@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from redis.exceptions import ResponseError
 
@@ -30,6 +30,7 @@ def record(body: bytes = b"{}", **fields: object) -> Record:
     return Record(delivery, "accepted", events=[event], window=60, **fields)
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=3000), JSON, JSON, LATIN, LATIN, st.none() | st.frozensets(st.text(max_size=3)))
 def test_a_record_comes_back_as_it_went(body, data, previous, query, value, changed) -> None:
     """The script gets the same arguments for the record that was packed as for the one that was not."""
