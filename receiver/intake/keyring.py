@@ -163,7 +163,12 @@ class Keyring:
                 lock.keys = await lock.look()
             except (*jwks.FAILURES, RedisError, OSError, SettingsError) as error:
                 lock.found = False
-                log.warning("keys.missing", source=lock.way.name, reason=lock.missing, error=str(error))
+                log.warning(
+                    "keys.missing",
+                    source=lock.way.name,
+                    reason=lock.missing,
+                    error=f"{type(error).__name__}: {error}"[:300],
+                )
                 return False
             lock.found = True
             return True

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 COUNTED = (
     "deliveries", "accepted", "duplicates", "rejected", "quarantined", "unverified", "routed", "unmatched", "done", "skipped",
-    "dead", "held", "retried", "lost", "replayed", "zoho_calls", "token_refreshes", "token_calls", "missing",
+    "dead", "held", "retried", "lost", "replayed", "forged", "zoho_calls", "token_refreshes", "token_calls", "missing",
 )  # fmt: skip
 OPEN = ("due", "running", "held")
 STATES = ("due", "running", "held", "skipped", "dead")

@@ -7,6 +7,7 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from receiver import keys, logs
 from receiver.ledger import runs
 from receiver.ledger.script import Argument, call, call_together, iso
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from receiver.ledger.runs import Claim, Ending, Kind, Route
 
+log = logs.get("slips")
 FUNCTION = "receiver.routing.slips.work"
 BEAT = 90
 """Seconds for which RQ's record of what is under way counts without a heartbeat."""
@@ -149,3 +151,9 @@ def give_back(redis: Redis, worker: str, slips: Sequence[Slip]) -> None:
     """Put slips that were taken but not begun at the head of their queues again."""
     if slips:
         call(redis, "back", worker, *_flat(slips))
+
+
+def forged(redis: Redis, slip_id: str, queue: str) -> None:
+    """Note an RQ job that is no slip of ours. The count is for an alarm: somebody else writes to this Redis."""
+    log.error("slip.forged", id=slip_id, queue=queue)
+    redis.hincrby(keys.counts(), "forged", 1)

@@ -53,20 +53,22 @@ def decide(
     if error is None:
         return Decision("done", tries)
     if isinstance(error, Skip):
-        return Decision("skipped", tries, reason=error.reason)
+        return Decision("skipped", tries, reason=logs.mask(error.reason))
     if isinstance(error, RetryLater):
         at = int(error.at.timestamp() * 1000) if error.at else now + int((error.seconds or 0) * 1000)
-        return _unless_over(Decision("due", tries, at, str(error)), options, made, error)
+        return _unless_over(Decision("due", tries, at, _said(error)), options, made, error)
     if isinstance(error, TokenThrottled):
         wait = error.retry_after or 600
-        return Decision("due", tries, now + int((wait + 30 * chance) * 1000), f"no token for now: {error}")
+        return Decision(
+            "due", tries, now + int((wait + 30 * chance) * 1000), f"no token for now: {_said(error)}"
+        )
     if isinstance(error, ConnectionUnusable):
-        return Decision("held", tries, reason=str(error), parked=f"connection:{error.connection}")
+        return Decision("held", tries, reason=_said(error), parked=f"connection:{error.connection}")
     tries += 1
     if isinstance(error, StepUnknown):
-        return Decision("dead", tries, reason=str(error))
+        return Decision("dead", tries, reason=_said(error))
     if isinstance(error, InvalidRequest | PermissionDenied | ScopeMissing):
-        return Decision("dead", tries, reason=f"Zoho will not take this: {error}")
+        return Decision("dead", tries, reason=f"Zoho will not take this: {_said(error)}")
     if options.retries is not None and tries > options.retries:
         return Decision("dead", tries, reason=f"failed {tries} times, the last with {name(error)}")
     wait = backoff(tries, chance)
@@ -82,8 +84,8 @@ def backoff(tries: int, chance: float) -> float:
 
 
 def name(error: BaseException) -> str:
-    """An error in one line."""
-    said = str(error).strip().splitlines()
+    """An error in one line, without secrets."""
+    said = _said(error).strip().splitlines()
     return f"{type(error).__name__}: {said[0][:300]}" if said else type(error).__name__
 
 
@@ -92,10 +94,15 @@ def shown(error: BaseException) -> dict[str, str]:
     text = logs.mask("".join(traceback.format_exception(error)))
     kept = {
         "type": type(error).__name__,
-        "message": logs.mask(str(error))[:1000],
+        "message": _said(error)[:1000],
         "traceback": text[-TRACEBACK:],
     }
     return {**kept, "code": str(error.code)} if isinstance(error, ZohoError) and error.code else kept
+
+
+def _said(error: BaseException) -> str:
+    """Reasons are kept, and a handler's error may hold what it called with."""
+    return logs.mask(str(error))
 
 
 def _unless_over(decision: Decision, options: Options, made: int, error: BaseException) -> Decision:

@@ -7,15 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
-from receiver import logs
 from receiver.errors import LedgerError
 from receiver.ledger import turns
 from receiver.routing import process, run
 
 if TYPE_CHECKING:
     from receiver.ledger.runs import Kind
-
-log = logs.get("slips")
 
 REFUSED = (
     "success_callback_name",
@@ -43,6 +40,7 @@ class Slip(Job):
 
     def __init__(self, id: str | None = None, connection: Any = None, serializer: Any = None) -> None:  # noqa: A002, ARG002
         super().__init__(id, connection, JSONSerializer)
+        self._told = False
 
     def restore(self, raw_data: dict[Any, Any]) -> Any:
         """RQ's restore, without the fields that would make it import, call or fetch anything."""
@@ -52,7 +50,9 @@ class Slip(Job):
     def _slip(self) -> tuple[str, str, int]:
         ids = turns.Slip(self.id, self.origin, "", self.data).ids()
         if ids is None:
-            log.error("slip.forged", id=self.id, queue=self.origin)
+            if not self._told:
+                turns.forged(self.connection, self.id, self.origin)
+            self._told = True
             raise ForgedSlip(f"the RQ job {self.id} is no slip of Zohook's and was not run")
         return ids
 

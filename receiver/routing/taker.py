@@ -141,7 +141,7 @@ class Taker:
             return slip, claim
         ids = slip.ids()
         if ids is None:
-            log.error("slip.forged", id=slip.id, queue=slip.queue)
+            turns.forged(self._redis, slip.id, slip.queue)
             return slip, "forged"
         process = self._process
         return slip, runs.claim(process.redis, *ids, process.name, process.settings.worker.lease)

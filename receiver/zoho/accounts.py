@@ -10,6 +10,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Any
 
+from receiver import logs
 from receiver.errors import NotConnected
 from receiver.event import now_ms
 from receiver.zoho.token_answers import Answer, classify
@@ -132,7 +133,10 @@ class Accounts:
         reply = self.post(centre, path, body)
         if isinstance(reply, Answer):
             return reply
-        return classify(reply.status, reply.body)
+        answer = classify(reply.status, reply.body)
+        for token in (answer.access, answer.refresh):
+            logs.hide(token)
+        return answer
 
     def post(self, centre: DataCentre, path: str, form: Mapping[str, str]) -> Reply | Answer:
         """One POST to an accounts host: its reply, or an Answer that says why there is none."""

@@ -8,6 +8,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from receiver import logs
 from receiver.zoho.accounts import Accounts, entry
 from receiver.zoho.scopes import needed_scopes
 from receiver.zoho.token_answers import Answer
@@ -97,6 +98,7 @@ class Refresh:
         known = self._accounts.settings_of(row.connection)
         if known.client != "credentials":
             token = self._vault.open(f"{row.connection} refresh", row.refresh)
+            logs.hide(token)
             return {"grant_type": "refresh_token", "refresh_token": token}
         scopes = row.scopes or needed_scopes(self._accounts.settings, self._accounts.of(row.connection)[0])
         soid = self._accounts.soid(row.connection)

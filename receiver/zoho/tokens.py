@@ -7,13 +7,13 @@ over the generation that was read. Eight calls in ten minutes is all that is eve
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NoReturn
 
+from receiver import logs
 from receiver.errors import (
     ConnectionMisconfigured,
     ConnectionRevoked,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from receiver.zoho.vault import Vault
     from receiver.zoho.wire import Wire
 
-log = logging.getLogger(__name__)
+log = logs.get("tokens")
 
 REREAD = 1.0
 """Seconds between two readings of a row by one process."""
@@ -195,6 +195,7 @@ class Tokens:
         held = slot.token
         if held is None or held.generation != row.generation or held.expires_at != row.expires:
             value = self._vault.open(f"{row.connection} access", row.access)
+            logs.hide(value)
             held = slot.token = Token(value, row.generation, row.expires, row.dc)
         return held
 
@@ -217,7 +218,7 @@ class Tokens:
             if taken.verdict == "yours":
                 self._learn(slot, self.refresh.run(taken.row, fence))
         except ZohookError as error:
-            log.warning("renewing the token of %s failed: %s", slot.connection, error)
+            log.warning("token.not_renewed", connection=slot.connection, error=str(error))
 
     def _wait(self, slot: _Slot, row: Row) -> Row:
         """The row with a living token, renewed here or elsewhere. One thread of this process asks, the others

@@ -203,7 +203,7 @@ def test_a_stock_rq_worker_does_the_same_jobs(project, redis, start) -> None:
 
 @pytest.mark.parametrize("stock", [True, False])
 def test_a_forged_slip_runs_nothing(project, redis, start, tmp_path, stock) -> None:
-    """Neither a function, nor a callback, nor metadata of a forged RQ job is ever imported or called."""
+    """Neither a function, nor a callback, nor metadata of a forged RQ job is ever imported or called; it is counted."""
     target = tmp_path / "owned"
     commands = {
         "data": json.dumps(["os.system", None, [f"touch {target}"], {}]),
@@ -231,6 +231,7 @@ def test_a_forged_slip_runs_nothing(project, redis, start, tmp_path, stock) -> N
     until(lambda: len(seen(project)) == 1)
     assert seen(project)[0].split()[0] == ids[0]
     assert not target.exists()
+    assert read.totals(redis)["forged"] == 1
 
 
 def test_rq_keys_are_spelled_as_rq_does() -> None:
