@@ -85,16 +85,28 @@ def cancel(
 
 
 def pause(
-    what: Annotated[str, typer.Argument(help="handler:ID, queue:NAME or source:NAME")],
+    what: Annotated[
+        str | None,
+        typer.Argument(help="handler:ID, queue:NAME or source:NAME; without one the pauses are listed."),
+    ] = None,
     *,
     folder: Folder = None,
 ) -> None:
     """Pause a handler, a queue or a source. Deliveries are still accepted; their work waits on hold and burns no tries."""
-    from receiver.ledger import runs
+    from receiver.ledger import read, runs
 
     with _ledger(folder) as redis:
-        runs.pause(redis, _pausable(what))
-    typer.echo(f"{what} is paused; zohook resume {what} goes on")
+        if what is None:
+            for each, waiting in read.paused(redis).items():
+                typer.echo(f"{each}  {waiting} waiting")
+            return
+        named = _pausable(what)
+        known = {row["id"] for row in read.catalogue(redis)}
+        runs.pause(redis, named)
+    typer.echo(f"{named} is paused; zohook resume {named} goes on")
+    kind, _, name = named.partition(":")
+    if kind == "handler" and name not in known:
+        typer.echo(f"look: no living worker has a handler {name}")
 
 
 def resume(
@@ -107,7 +119,7 @@ def resume(
 
     with _ledger(folder) as redis:
         released = runs.resume(redis, _pausable(what))
-    typer.echo(f"{what} goes on; {released} waited")
+    typer.echo(f"{_pausable(what)} goes on; {released} waited")
 
 
 def add(app: typer.Typer) -> None:
@@ -125,10 +137,12 @@ def add(app: typer.Typer) -> None:
 
 
 def _pausable(what: str) -> str:
-    kind, _, name = what.partition(":")
-    if kind not in {"handler", "queue", "source"} or not name:
-        raise SettingsError(f"{what!r} cannot be paused; write handler:ID, queue:NAME or source:NAME")
-    return what
+    from receiver.ledger import runs
+
+    try:
+        return runs.pausable(what)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def _ledger(folder: Path | None) -> _Ledger:

@@ -126,6 +126,12 @@ def parked_work(redis: Redis) -> dict[str, int]:
     return {reason: redis.scard(keys.parked(reason)) for reason in reasons}
 
 
+def paused(redis: Redis) -> dict[str, int]:
+    """What is paused (`handler:ID`, `queue:NAME`, `source:NAME`), and how much waits for each."""
+    names = sorted(each.decode() for each in cast("set[bytes]", redis.smembers(keys.paused())))
+    return {name: redis.scard(keys.parked(f"paused:{name}")) for name in names}
+
+
 def latencies(redis: Redis) -> list[int]:
     """Milliseconds from webhook in to handler done of the last 1,000 finished jobs, newest first."""
     return [int(value) for value in cast("list[bytes]", redis.lrange(keys.latencies(), 0, -1))]

@@ -300,8 +300,16 @@ def recheck(redis: Redis, most: int = 1_000) -> int:
     return int(call(redis, "recheck", iso(), most))
 
 
+def pausable(what: str) -> str:
+    """`handler:ID`, `queue:NAME` or `source:NAME` as a pause is kept; a queue may have RQ's name. Raises ValueError for anything else."""
+    kind, _, name = what.partition(":")
+    if kind not in {"handler", "queue", "source"} or not name or len(what) > 300:
+        raise ValueError(f"{what[:300]!r} cannot be paused; write handler:ID, queue:NAME or source:NAME")
+    return f"{kind}:{name.removeprefix(f'{QUEUE}_')}" if kind == "queue" else what
+
+
 def pause(redis: Redis, what: str) -> None:
-    """Pause `handler:ID`, `queue:NAME` or `source:NAME`: deliveries are still accepted, and its work waits on hold."""
+    """Pause what `pausable` gives: deliveries are still accepted, and its work waits on hold, a second from now at the latest."""
     redis.sadd(keys.paused(), what)
 
 

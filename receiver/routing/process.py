@@ -101,6 +101,13 @@ class Process:
             self._pauses_until = time.monotonic() + 1
         return self._pauses
 
+    def holding(self, *ways: str) -> str:
+        """Which of these is paused and holds work; "" where none is. One that was resumed a moment ago is not."""
+        if self.paused().isdisjoint(ways):
+            return ""
+        self.forget_pauses()
+        return next((each for each in ways if each in self.paused()), "")
+
     def forget_pauses(self) -> None:
         """Ask again at the next run."""
         self._pauses_until = 0.0

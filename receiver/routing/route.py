@@ -69,7 +69,7 @@ def _put_off(process: Process, claim: Claim) -> bool:
     if not process.catalogue.may_route():
         due = now_ms() + int(process.settings.worker.tick * 1000)
         ending = Ending("due", due=due, reason="a newer catalogue routes", quiet=True)
-    elif f"source:{event.source}" in process.paused():
+    elif process.holding(f"source:{event.source}"):
         ending = held_by(claim, f"source:{event.source}")
     else:
         return False

@@ -42,13 +42,10 @@ def run_job(process: Process, claim: Claim, ended: Callable[[], None] = lambda: 
     handler = process.plugins.find(name)
     if handler is None:
         return _put_off(process, claim, _elsewhere(process, claim, name), ended)
-    if paused := process.paused():
-        for what in (
-            *(f"handler:{each}" for each in handler.names),
-            f"queue:{handler.options.queue or QUEUE}",
-        ):
-            if what in paused:
-                return _put_off(process, claim, route.held_by(claim, what), ended)
+    if process.paused():
+        ways = [f"handler:{each}" for each in handler.names]
+        if what := process.holding(*ways, f"queue:{handler.options.queue or QUEUE}"):
+            return _put_off(process, claim, route.held_by(claim, what), ended)
     if handler.options.batch:
         return batch.gathered(process, claim, handler, ended).go()
     return Attempt(process, claim, handler, ended).go()

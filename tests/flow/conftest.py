@@ -1,7 +1,12 @@
-"""A house in one process: the ledger on the real Redis, handlers given by the test, and the worker's own code to run them."""
+"""A house in one process: the ledger on the real Redis, handlers given by the test, and the worker's own code to run them.
+
+And a project: a user's folder, with real processes in it.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,10 +22,12 @@ from receiver.routing.sweep import Sweeper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from redis import Redis
 
     from receiver.ledger.embedded import Embedded
+    from receiver.settings import Settings
     from tests.conftest import MakeSettings
 
 QUEUES = ("zohook_recovered", "zohook", "zohook_slow", "zohook_replay")
@@ -105,3 +112,52 @@ def house(redis: Redis, redis_server: Embedded, settings: MakeSettings) -> Itera
     for each in made:
         each.process.close()
     sys.modules.pop("rooms", None)
+
+
+@pytest.fixture
+def project(
+    request: pytest.FixtureRequest,
+    settings: MakeSettings,
+    redis_server: Embedded,
+    redis: Redis,
+    tmp_path: Path,
+) -> Settings:
+    """A user's folder on the test's Redis, with the handlers of the test module's ROOM and as many threads as its THREADS."""
+    (tmp_path / "handlers").mkdir()
+    (tmp_path / "handlers" / "__init__.py").write_text("")
+    (tmp_path / "handlers" / "room.py").write_text(request.module.ROOM)
+    redis.config_set("appendonly", "yes")
+    worker = {"lease": 2, "tick": 0.1, "again": 1, "threads": getattr(request.module, "THREADS", 4)}
+    return settings('[sources]\ncrm = "crm_channel"\n', redis={"url": redis_server.url}, worker=worker)
+
+
+@pytest.fixture
+def environment(project: Settings) -> dict[str, str]:
+    """What a process of the project is started with."""
+    worker = project.worker
+    return {
+        **os.environ,
+        "ZOHOOK_FOLDER": str(project.folder),
+        "ZOHOOK_KEY": project.key,
+        "ZOHOOK_REDIS__URL": project.redis.url,
+        "ZOHOOK_WORKER__LEASE": str(worker.lease),
+        "ZOHOOK_WORKER__TICK": str(worker.tick),
+        "ZOHOOK_WORKER__AGAIN": str(worker.again),
+        "ZOHOOK_WORKER__THREADS": str(worker.threads),
+    }
+
+
+@pytest.fixture
+def start(project: Settings, environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts processes in the project's folder, and ends them."""
+    begun: list[subprocess.Popen[bytes]] = []
+
+    def begin(*command: str) -> subprocess.Popen[bytes]:
+        begun.append(subprocess.Popen([sys.executable, "-m", *command], env=environment, cwd=project.folder))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        if each.poll() is None:
+            each.kill()
+        each.wait()

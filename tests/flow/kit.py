@@ -1,4 +1,4 @@
-"""What several flow tests do: drain a house, and serve an app as the web process does."""
+"""What several flow tests do: drain a house, serve an app as the web process does, and watch workers from outside."""
 
 from __future__ import annotations
 
@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from receiver.event import Delivery, Event, new_id, now_ms
 from receiver.ledger import read
+from receiver.ledger.accept import Record, accept
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from redis import Redis
+
+    from receiver.settings import Settings
     from tests.flow.conftest import House
 
 
@@ -55,3 +60,36 @@ def served(app: Any, port: int = 0) -> Iterator[str]:
     server.should_exit = True
     thread.join(10)
     sock.close()
+
+
+def send(
+    redis: Redis, event_type: str = "crm.Deals.updated", data: Any = None, count: int = 1, record_id: str = ""
+) -> list[str]:
+    """Accept events; their ids."""
+    ids = []
+    for _ in range(count):
+        event = Event(
+            id=new_id(),
+            type=event_type,
+            source="crm",
+            data=data or {},
+            received=now_ms(),
+            record_id=record_id,
+        )
+        accept(redis, [Record(Delivery.arrive("crm", b"{}"), "accepted", events=[event])], again=1)
+        ids.append(event.id)
+    return ids
+
+
+def until(true: Callable[[], Any], seconds: float = 30) -> None:
+    """Wait until something is so."""
+    limit = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < limit, "waited too long"
+        time.sleep(0.05)
+
+
+def seen(project: Settings) -> list[str]:
+    """What the handlers of a project wrote."""
+    file = project.folder / "seen.txt"
+    return file.read_text().split("\n")[:-1] if file.exists() else []

@@ -261,6 +261,43 @@ def test_a_pause_holds_work_while_deliveries_are_accepted(house: MakeHouse) -> N
     assert all(job.tries == 0 for job in read.recent(home.redis))
 
 
+def test_a_worker_that_has_not_heard_of_a_resume_holds_nothing(house: MakeHouse) -> None:
+    """It asks for pauses once a second; what a resume released meanwhile must not be held again until the recheck."""
+    seen = []
+
+    @on("**")
+    def handler(event):
+        seen.append(event.id)
+
+    home = house(handler)
+    runs.pause(home.redis, "handler:rooms.handler")
+    home.process.forget_pauses()
+    home.accept()
+    home.work()
+    assert runs.resume(home.redis, "handler:rooms.handler") == 1
+    drain(home)
+    assert len(seen) == 1
+
+
+def test_a_run_that_is_to_be_held_by_a_pause_that_just_ended_is_due(house: MakeHouse) -> None:
+    """The worker has decided, and then the pause ends: the ending knows, for nobody would release it soon."""
+
+    @on("**")
+    def handler(event):
+        """Runs when it is let."""
+
+    home = house(handler)
+    event = home.accept()
+    claim = runs.claim(home.redis, *home.slips()[0].ids(), "w", 5)
+    opening = runs.Opening("rooms.handler")
+    job = runs.route(home.redis, claim, [opening], lease=5, again=0.1, claim_first=True)
+    held = runs.Ending("held", 0, reason="paused", parked="paused:queue:zohook", quiet=True)
+    assert runs.finish(home.redis, job, held)
+    assert read.parked_work(home.redis) == {}
+    drain(home)
+    assert read.event(home.redis, event.id).jobs[0].state == "done"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

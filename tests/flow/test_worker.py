@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
-import time
-from typing import TYPE_CHECKING, Any
 
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from receiver import keys
-from receiver.event import Delivery, Event, new_id, now_ms
 from receiver.ledger import read
-from receiver.ledger.accept import Record, accept
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from pathlib import Path
-
-    from redis import Redis
-
-    from receiver.ledger.embedded import Embedded
-    from receiver.settings import Settings
-    from tests.conftest import MakeSettings
+from tests.flow.kit import seen, send, until
 
 ROOM = '''
 import os, signal, time
@@ -54,67 +38,6 @@ def slow(event):
 def deadly(event):
     os.kill(os.getpid(), signal.SIGKILL)
 '''
-
-
-@pytest.fixture
-def project(settings: MakeSettings, redis_server: Embedded, redis: Redis, tmp_path: Path) -> Settings:
-    """A user's folder with handlers in it, on the test's Redis."""
-    (tmp_path / "handlers").mkdir()
-    (tmp_path / "handlers" / "__init__.py").write_text("")
-    (tmp_path / "handlers" / "room.py").write_text(ROOM)
-    redis.config_set("appendonly", "yes")
-    worker = {"lease": 2, "tick": 0.1, "again": 1, "threads": 4}
-    return settings('[sources]\ncrm = "crm_channel"\n', redis={"url": redis_server.url}, worker=worker)
-
-
-@pytest.fixture
-def start(project: Settings) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Starts processes in the project's folder, and ends them."""
-    begun: list[subprocess.Popen[bytes]] = []
-    environment = {
-        **os.environ,
-        "ZOHOOK_FOLDER": str(project.folder),
-        "ZOHOOK_KEY": project.key,
-        "ZOHOOK_REDIS__URL": project.redis.url,
-        "ZOHOOK_WORKER__LEASE": "2",
-        "ZOHOOK_WORKER__TICK": "0.1",
-        "ZOHOOK_WORKER__AGAIN": "1",
-        "ZOHOOK_WORKER__THREADS": "4",
-    }
-
-    def begin(*command: str) -> subprocess.Popen[bytes]:
-        begun.append(subprocess.Popen([sys.executable, "-m", *command], env=environment, cwd=project.folder))
-        return begun[-1]
-
-    yield begin
-    for each in begun:
-        if each.poll() is None:
-            each.kill()
-        each.wait()
-
-
-def send(redis: Redis, event_type: str = "crm.Deals.updated", data: Any = None, count: int = 1) -> list[str]:
-    """Accept events; their ids."""
-    ids = []
-    for _ in range(count):
-        event = Event(id=new_id(), type=event_type, source="crm", data=data or {}, received=now_ms())
-        accept(redis, [Record(Delivery.arrive("crm", b"{}"), "accepted", events=[event])], again=1)
-        ids.append(event.id)
-    return ids
-
-
-def until(true: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until something is so."""
-    limit = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < limit, "waited too long"
-        time.sleep(0.05)
-
-
-def seen(project: Settings) -> list[str]:
-    """What the handlers wrote."""
-    file = project.folder / "seen.txt"
-    return file.read_text().split("\n")[:-1] if file.exists() else []
 
 
 def test_a_worker_handles_what_is_accepted_and_leaves_rq_clean(project, redis, start) -> None:

@@ -11,6 +11,9 @@ local function finish(kind, id, run, token, state, due, tries, reason, attempt, 
   local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'policy', 'due')
   if found[2] ~= run or found[3] ~= token then return 'fenced' end
   if found[1] ~= 'running' then return found[1] == state and 'ok' or 'fenced' end
+  -- A pause that was ended a moment ago would hold this run until somebody looks again.
+  local pause = state == 'held' and string.match(parked, '^paused:(.+)$')
+  if pause and redis.call('SISMEMBER', K.paused(), pause) == 0 then state, due, reason = 'due', instant, '' end
 
   local over = state == 'done' or state == 'skipped' or state == 'dead'
   if state == 'done' then
