@@ -122,14 +122,22 @@ class Plugins:
 
 
 def load(settings: Settings) -> Plugins:
-    """The handlers of the project's packages and of installed ones. Raises HandlerError with the module and the cure."""
+    """The handlers of the project's packages, of installed ones, and of Zohook's own where a source needs them. Raises
+    HandlerError with the module and the cure.
+    """
     folder = str(settings.folder)
     if folder not in sys.path:
         sys.path.insert(0, folder)
     modules = [module for name in settings.handlers.packages for module in _modules_of(name)]
     for entry in entry_points(group=GROUP):
         modules += _modules_of(entry.value)
-    return collect(modules, only=settings.handlers.only, off=settings.handlers.off)
+    found = collect(modules, only=settings.handlers.only, off=settings.handlers.off)
+    if any(source.product == "crm_bulk" for source in settings.sources.values()):
+        from receiver.routing import bulk_jobs  # noqa: PLC0415 - it is a handler, and so imports this
+
+        own = collect([("zohook", bulk_jobs)])
+        found = Plugins({**found.handlers, **own.handlers}, {**found.resources, **own.resources})
+    return found
 
 
 def collect(

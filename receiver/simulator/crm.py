@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from receiver.simulator.crm_bulk import CREDITS, Bulk
 from receiver.simulator.crm_coql import run, value_of
 from receiver.simulator.crm_notify import Notify
 from receiver.simulator.crm_read import Reads
@@ -39,6 +40,7 @@ class Crm:
         self.watch = Watch(self.records, limits)
         self.notify = Notify(self.watch, sender)
         self.workflow = Workflow(self.records, sender)
+        self.bulk = Bulk(self.records, limits, sender)
         self.reads = Reads(self.records, limits)
         self.writes = Writes(self.records, self.publish)
         self.credits = Window(86_400.0)
@@ -133,6 +135,8 @@ class Crm:
 
     def handle(self, call: Call) -> Answer:
         parts = call.parts
+        if parts[:3] == ["crm", "bulk", "v8"]:
+            return self._bulk(call, parts[3:])
         if parts[:2] != ["crm", "v8"] or len(parts) < 3:
             raise fault(
                 "INVALID_URL_PATTERN", "Please check if the URL trying to access is a correct one", status=404
@@ -157,6 +161,13 @@ class Crm:
                 return self._coql(call)
             case _:
                 return self._records(call, parts[2:])
+
+    def _bulk(self, call: Call, parts: list[str]) -> Answer:
+        self._need(call, f"ZohoCRM.bulk.{METHODS.get(call.method, 'READ')}")
+        answer = self.bulk.handle(call, parts)
+        if call.method == "POST":
+            self.credits.add(self.world.now(), CREDITS[parts[0]])
+        return answer
 
     def _need(self, call: Call, *scopes: str) -> None:
         granted = call.token.scopes if call.token else ()

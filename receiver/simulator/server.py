@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 SCOPES = (
     "ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.READ,ZohoCRM.org.READ,"
-    "ZohoCRM.notifications.ALL,ZohoCRM.coql.READ,ZohoSearch.securesearch.READ,"
+    "ZohoCRM.notifications.ALL,ZohoCRM.bulk.ALL,ZohoCRM.coql.READ,ZohoSearch.securesearch.READ,"
     "ZohoBooks.fullaccess.all,Desk.tickets.ALL,Desk.contacts.ALL,Desk.basic.ALL,"
     "Desk.settings.ALL,Desk.search.READ,Desk.webhooks.ALL,Desk.events.ALL"
 )

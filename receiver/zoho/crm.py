@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from receiver.errors import NotFound, ScopeMissing, ZohoError
 from receiver.zoho import part
@@ -47,6 +47,15 @@ class CRM(Reads):
         from receiver.zoho.crm_watch import Channels  # noqa: PLC0415 - loaded when it is used
 
         return Channels(self._zoho)
+
+    def bulk_callback(self, kind: Literal["read", "write"]) -> dict[str, str]:
+        """What a bulk job's `callback` says, for its end to become `crm.BulkRead.completed` or the like.
+
+        Raises SettingsError with the cure where no source takes callbacks.
+        """
+        from receiver.zoho.crm_callback import callback  # noqa: PLC0415 - loaded when it is used
+
+        return callback(self._zoho, kind)
 
     @overload
     def create(self, module: str, record: Mapping[str, Any], *, trigger: Trigger = None) -> Record: ...

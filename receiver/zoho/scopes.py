@@ -25,6 +25,7 @@ CRM = (
     "ZohoSearch.securesearch.READ",
 )
 CHANNELS = ("ZohoCRM.notifications.ALL",)
+BULK = ("ZohoCRM.bulk.ALL",)
 BOOKS = ("ZohoBooks.invoices.ALL", "ZohoBooks.contacts.ALL", "ZohoBooks.settings.READ")
 DESK = ("Desk.tickets.ALL", "Desk.contacts.READ", "Desk.search.READ", "Desk.basic.READ")
 DESK_WEBHOOKS = ("Desk.webhooks.ALL", "Desk.events.ALL", "Desk.settings.ALL")
@@ -56,6 +57,8 @@ def _least(settings: Settings, connection: str) -> list[str]:
         for channel in settings.channels.values()
     ):
         wanted += CHANNELS
+    if "crm_bulk" in products:
+        wanted += BULK
     if known.books or "books" in products:
         wanted += BOOKS
     if known.desk or "desk" in products:
