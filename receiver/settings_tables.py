@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -103,6 +105,44 @@ class ConnectionSettings(Table):
         return next(iter(known.values()), "") if not name else ""
 
 
+def _zone(value: str) -> str:
+    if value:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(
+                f'there is no time zone {value!r}; write a name such as "Europe/Berlin"'
+            ) from None
+    return value
+
+
+def _time_format(value: str) -> str:
+    if value:
+        try:
+            datetime.strptime(datetime.now(UTC).strftime(value), value)  # noqa: DTZ007 - whether it is one, no more
+        except ValueError as error:
+            raise ValueError(
+                f'{value!r} is no form of a time ({error}); write one such as "%d/%m/%Y %H:%M:%S"'
+            ) from None
+    return value
+
+
+class HmacSettings(Table):
+    """`hmac` of a custom source: how its sender signs."""
+
+    header: str = Field(min_length=1)
+    hash: Literal["sha256", "sha384", "sha512", "sha1"] = "sha256"
+    encoding: Literal["hex", "base64", "base64url"] = "hex"
+    prefix: str = ""
+    """What stands before the signature, such as "sha256="."""
+    signed: str = "{body}"
+    """What is signed, of the parts {body}, {timestamp}, {query}, {path}, {method} and {header:NAME}."""
+    part: str = ""
+    """Where the header holds several parts (`t=1700000000,v1=ab12`): the name of the one that is the signature."""
+    timestamp: str = ""
+    """The header with the time of signing, or with `part` the name of the part that holds it; held against `tolerance`."""
+
+
 class SourceSettings(Table):
     """One entry of `[sources]`: a configured way in."""
 
@@ -113,9 +153,20 @@ class SourceSettings(Table):
     """JSON pointer to the record's id, for products whose bodies the admin writes."""
     time: str = ""
     """JSON pointer to the record's modified time."""
+    type: str = ""
+    """JSON pointer to what happened, where the body says it and the URL does not."""
+    timezone: Annotated[str, AfterValidator(_zone)] = ""
+    """The zone of times that come without their offset."""
+    time_format: Annotated[str, AfterValidator(_time_format)] = ""
+    """The form of times that are written for people, as Python's strptime takes it."""
     organisation: str = ""
     secret_header: str = "x-webhook-token"  # noqa: S105 - a header's name
     secret_parameter: str = ""
+    secret_user: str = ""
+    """The user of HTTP basic authentication, whose password the secret is."""
+    secret_prefix: str = ""
+    """What stands before the secret in its header, such as "Bearer "."""
+    hmac: HmacSettings | None = None
     audience: tuple[str, ...] = ()
     """Desk: the ids of the webhooks whose JWT is taken; empty takes any of the organisation."""
     dedupe: str | Literal[False] = ""
@@ -125,7 +176,7 @@ class SourceSettings(Table):
     public_keys: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
     """SalesIQ and Cliq: the RSA keys that sign, as PEM or as the bare base64 that Zoho shows; both of two while they are rotated."""
     tolerance: Seconds = 300.0
-    """Payments: how far the time in a signature may be from ours."""
+    """Payments, ZeptoMail and `hmac`: how far the time in a signature may be from ours."""
     live_only: bool = False
     """Payments: events of its test mode are put into quarantine."""
     secure: bool = False

@@ -6,6 +6,7 @@ import asyncio
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from redis.exceptions import RedisError
 
@@ -14,6 +15,7 @@ from receiver.errors import LedgerUnavailable, SettingsError
 from receiver.intake import jwks, told
 from receiver.intake.secrecy import Names
 from receiver.sources import PRODUCTS, problems, rsa, signing
+from receiver.sources.recipe import Recipe
 from receiver.sources.source import Keys, Way
 
 if TYPE_CHECKING:
@@ -73,8 +75,24 @@ class Keyring:
             raise SettingsError(
                 f"sources.{name}.product: there is no product {given.product!r}; it is one of {known}"
             )
+        way = source.settled(self._way(name, given))
+        for problem in problems(way):
+            raise SettingsError(problem)
+        lock = Lock(
+            way,
+            source,
+            Keys(self._settings.secrets(name)),
+            body_limit=given.body_limit,
+            proofs=Names.of(way, source.proof_members),
+        )
+        self._furnish(lock, given)
+        for secret in lock.keys.secrets:
+            logs.hide(secret)
+        return lock
+
+    def _way(self, name: str, given: SourceSettings) -> Way:
         connection = self._settings.connection_of(name)
-        way = Way(
+        return Way(
             name=name,
             product=given.product,
             connection=connection,
@@ -90,20 +108,13 @@ class Keyring:
             tolerance=given.tolerance,
             live_only=given.live_only,
             secure=given.secure,
+            type=given.type,
+            zone=ZoneInfo(given.timezone) if given.timezone else None,
+            time_format=given.time_format,
+            secret_prefix=given.secret_prefix,
+            secret_user=given.secret_user,
+            hmac=Recipe(**given.hmac.model_dump()) if given.hmac else None,
         )
-        for problem in problems(way):
-            raise SettingsError(problem)
-        lock = Lock(
-            way,
-            source,
-            Keys(self._settings.secrets(name)),
-            body_limit=given.body_limit,
-            proofs=Names.of(way, source.proof_members),
-        )
-        self._furnish(lock, given)
-        for secret in lock.keys.secrets:
-            logs.hide(secret)
-        return lock
 
     def _furnish(self, lock: Lock, given: SourceSettings) -> None:
         """Give the lock the keys that its product needs, or the way to them."""

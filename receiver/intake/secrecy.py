@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
 from receiver.logs import MASK, names_a_secret
+from receiver.sources import static_secret
 from receiver.sources.body import MOST_FIELDS
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Names:
     def of(cls, way: Way, members: Iterable[str]) -> Names:
         """Where a source's own deliveries carry their proof."""
         parameters = {way.secret_parameter} if way.secret_parameter else set()
-        headers = NAMELESS | {way.secret_header.lower()}
+        headers = NAMELESS | {static_secret.header(way)}
         return cls(headers, frozenset(parameters), frozenset(members))
 
     def widened(self, known: tuple[bytes, ...]) -> Names:

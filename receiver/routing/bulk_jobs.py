@@ -55,7 +55,7 @@ def poll_bulk_job(event: Event, zoho: Zoho, zohook_ledger: Redis) -> None:
         id=new_id(),
         type=f"crm.Bulk{kind.capitalize()}.{verb}",
         source=source(zoho),
-        data=told,
+        data={name: value for name, value in told.items() if name != "callback"},
         received=now_ms(),
         organisation=event.organisation,
         record_id=job_id,

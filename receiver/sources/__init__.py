@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from receiver.sources import pointer
+from receiver.sources.bigin import Bigin
 from receiver.sources.billing import Billing
+from receiver.sources.campaigns import Campaigns
 from receiver.sources.cliq import Cliq
 from receiver.sources.commerce import Commerce
+from receiver.sources.crm_bulk import CrmBulk
 from receiver.sources.crm_channel import CrmChannel
 from receiver.sources.crm_workflow import CrmWorkflow
+from receiver.sources.custom import Custom
 from receiver.sources.desk import Desk
 from receiver.sources.finance import Finance
 from receiver.sources.fingerprints import looks_like, mistaken_for
+from receiver.sources.forms import Forms
 from receiver.sources.mail import Mail
 from receiver.sources.payments import Payments
 from receiver.sources.projects import Projects
+from receiver.sources.recruit import Recruit
 from receiver.sources.salesiq import SalesIq
 from receiver.sources.sign import Sign
+from receiver.sources.sprints import Sprints
+from receiver.sources.zeptomail import ZeptoMail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,6 +36,7 @@ __all__ = ["PRODUCTS", "known_types", "looks_like", "mistaken_for", "native_patt
 PRODUCTS: Mapping[str, Source] = {
     "crm_channel": CrmChannel("crm_channel", "crm"),
     "crm_workflow": CrmWorkflow("crm_workflow", "crm"),
+    "crm_bulk": CrmBulk("crm_bulk", "crm"),
     "books": Finance("books"),
     "inventory": Finance("inventory"),
     "invoice": Finance("invoice"),
@@ -42,11 +50,18 @@ PRODUCTS: Mapping[str, Source] = {
     "projects": Projects("projects"),
     "salesiq": SalesIq("salesiq"),
     "cliq": Cliq("cliq"),
+    "recruit": Recruit("recruit"),
+    "bigin": Bigin("bigin"),
+    "sprints": Sprints("sprints"),
+    "forms": Forms("forms"),
+    "campaigns": Campaigns("campaigns"),
+    "zeptomail": ZeptoMail("zeptomail"),
+    "custom": Custom("custom"),
 }
 
 
-NAMED_BY_URL = {"crm_workflow": '"Deals.won"', "projects": '"task.updated"'}
-"""Products whose bodies never say what happened, with an example of what the URL says."""
+SOME_ONLY = ("type", "secret_user", "secret_prefix", "hmac", "live_only", "secure")
+"""Settings of a source that mean something to some products only."""
 
 
 def native_pattern(word: str) -> str | None:
@@ -61,24 +76,16 @@ def known_types() -> tuple[str, ...]:
 
 def problems(way: Way) -> tuple[str, ...]:
     """What is wrong with a configured source, each with its cure, before the first delivery shows it."""
-    where = f"sources.{way.name}"
-    found = []
-    if way.product not in PRODUCTS:
-        found.append(f"{where}.product: there is no {way.product!r}; there are {', '.join(PRODUCTS)}")
-    marks = way.dedupe.split(",") if isinstance(way.dedupe, str) and way.dedupe else []
-    for key, text in [("id", way.id), ("time", way.time), *(("dedupe", mark.strip()) for mark in marks)]:
-        if not pointer.well_formed(text):
-            found.append(
-                f"{where}.{key}: {text!r} is no JSON pointer; did you mean {'/' + text.strip('/')!r}?"
-            )
-    if way.product in NAMED_BY_URL and not way.events:
-        found.append(
-            f"{where}.events: list what the rules tell, for example events = [{NAMED_BY_URL[way.product]}]"
-        )
-    static = way.product == "crm_workflow" or (way.product == "commerce" and not way.secure)
-    if static and not (way.secret_header or way.secret_parameter):
-        found.append(f"{where}: set secret_header or secret_parameter, where the rules put the secret")
-    for key, product in (("live_only", "payments"), ("secure", "commerce")):
-        if getattr(way, key) and way.product != product:
-            found.append(f"{where}.{key}: only a {product} source has it")
-    return tuple(found)
+    where, source = f"sources.{way.name}", PRODUCTS.get(way.product)
+    if source is None:
+        return (f"{where}.product: there is no {way.product!r}; there are {', '.join(PRODUCTS)}",)
+    strange = [key for key in SOME_ONLY if getattr(way, key) and key not in source.knows]
+    return (
+        *(f"{where}.{key}: only {_those_that_know(key)} have it" for key in strange),
+        *source.problems(way),
+    )
+
+
+def _those_that_know(key: str) -> str:
+    names = [name for name, source in PRODUCTS.items() if key in source.knows]
+    return f"{', '.join(names)} sources"

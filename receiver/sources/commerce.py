@@ -44,6 +44,7 @@ class Commerce(Finance):
 
     methods = frozenset({"POST"})
     guide = GUIDE
+    knows = frozenset({"secure", "secret_user", "secret_prefix"})
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:
         """A bare request that brings no event."""
@@ -60,6 +61,10 @@ class Commerce(Finance):
         return (
             super().sign(delivery, way, secret) if way.secure else static_secret.sign(delivery, way, secret)
         )
+
+    def problems(self, way: Way) -> Sequence[str]:
+        """Where nothing could prove a delivery."""
+        return [*super().problems(way), *(() if way.secure else static_secret.problems(way))]
 
     def types(self) -> Sequence[str]:
         """The records of a store; the verbs are Commerce's own."""

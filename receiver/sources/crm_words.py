@@ -31,16 +31,29 @@ MODULES = (
 _WORD = re.compile(r"(\w+)\.(create|edit|update|delete|all)", re.IGNORECASE)
 _OURS = frozenset(
     {
-        *("app", "books", "billing", "campaigns", "cliq", "commerce", "crm", "desk", "expense", "forms"),
-        *("inventory", "invoice", "mail", "payments", "projects", "sign", "zohook"),
+        *(
+            "app",
+            "bigin",
+            "books",
+            "billing",
+            "campaigns",
+            "cliq",
+            "commerce",
+            "crm",
+            "desk",
+            "expense",
+            "forms",
+        ),
+        *("inventory", "invoice", "mail", "payments", "projects", "recruit", "salesiq", "sign", "sprints"),
+        *("zeptomail", "zohook"),
     }
 )
 """First parts of types: `app.create` is a type of the user's own, not a module called app."""
 
 
-def native(word: str) -> str | None:
+def native(word: str, prefix: str = "crm") -> str | None:
     """`crm.Deals.updated` for "Deals.edit", `crm.Deals.*` for "Deals.all"; None for what is no such word."""
     form = _WORD.fullmatch(word)
     if form is None or form[1] in _OURS:
         return None
-    return f"crm.{form[1]}.{SUBSCRIBED[form[2].lower()]}"
+    return f"{prefix}.{form[1]}.{SUBSCRIBED[form[2].lower()]}"

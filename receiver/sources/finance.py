@@ -120,9 +120,7 @@ class Finance(Product):
             data=document,
             organisation=_organisation(delivery, way, document),
             record_id=reading.identifier(named),
-            occurred=reading.instant(
-                pointer.find(document, way.time) if way.time else document.get("event_time")
-            ),
+            occurred=self.instant(_time(document, record, way), way),
         )
         return Parsed([event])
 
@@ -170,6 +168,13 @@ def signed_texts(delivery: Delivery) -> tuple[bytes, ...]:
 
 def _joined(pairs: list[tuple[bytes, bytes]]) -> bytes:
     return b"".join(name + value for name, value in sorted(pairs, key=lambda pair: pair[0]))
+
+
+def _time(document: dict[str, Any], record: dict[str, Any], way: Way) -> object:
+    """When it happened, which Billing's events tell; else when the record was last changed, which is what set the rule off."""
+    if way.time:
+        return pointer.find(document, way.time)
+    return document.get("event_time") or record.get("last_modified_time")
 
 
 def _record(document: dict[str, Any], kind: str) -> tuple[str, dict[str, Any]]:

@@ -23,6 +23,7 @@ TITLES = {
     "commerce": "Zoho Commerce",
     "projects": "Zoho Projects",
     "zeptomail": "ZeptoMail",
+    "campaigns": "Zoho Campaigns",
     "crm_channel": "a notification channel of Zoho CRM",
 }
 
@@ -81,4 +82,6 @@ _MARKS: tuple[tuple[str, Callable[[Delivery], bool]], ...] = (
     ("mail", _says(b'"zuid"', b'"messageId')),
     ("payments", _says(b'"event_object"', b'"event_type"')),
     ("salesiq", _says(b'"event"', b'"entity_type"', b'"entity"')),
+    ("campaigns", _says(b'"webhook_id"', b'"actionType"', b'"transmission_id"')),
+    ("zeptomail", _says(b'"event_name"', b'"event_message"')),
 )

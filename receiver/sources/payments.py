@@ -79,6 +79,7 @@ class Payments(Product):
 
     life = WEEK
     guide = GUIDE
+    knows = frozenset({"live_only"})
     header = HEADER
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:

@@ -29,6 +29,8 @@ class Product:
     needs: Need = "secret"
     header: str = ""
     """The header that bears the proof, where one does; small letters."""
+    knows: frozenset[str] = frozenset()
+    """Those of the settings for some products only that mean something to this one."""
     life = MINUTE
     """How long a mark lives: a week where facts have an identity, a minute where there are only bytes."""
     guide = Guide()
@@ -69,7 +71,34 @@ class Product:
         """None: the product has no words of its own for its events."""
         return None
 
-    def named(self, word: str) -> str:
+    def settled(self, way: Way) -> Way:
+        """As zohook.toml says."""
+        return way
+
+    def problems(self, way: Way) -> Sequence[str]:
+        """Pointers that are none."""
+        marks = way.dedupe.split(",") if isinstance(way.dedupe, str) and way.dedupe else []
+        pointers = [
+            ("id", way.id),
+            ("time", way.time),
+            ("type", way.type),
+            *(("dedupe", each.strip()) for each in marks),
+        ]
+        return [
+            f"sources.{way.name}.{key}: {text!r} is no JSON pointer; did you mean {'/' + text.strip('/')!r}?"
+            for key, text in pointers
+            if not pointer.well_formed(text)
+        ]
+
+    def expected(self, way: Way) -> Sequence[str]:
+        """What is listed."""
+        return [self.named(word, way) for word in way.events]
+
+    def instant(self, value: object, way: Way) -> int | None:
+        """A time of the body in ms UTC, or None; one without an offset is in the zone of the source."""
+        return reading.instant(value, way.zone, way.time_format)
+
+    def named(self, word: str, way: Way | None = None) -> str:  # noqa: ARG002
         """The type for a word of `events`: a type already, a native word, or the part after the product."""
         if word.lower().startswith(f"{self.prefix}.") and word.count(".") > 1:
             return word
@@ -141,6 +170,11 @@ class Product:
             # In the week that the mark lives the same bytes may tell two facts: it fits for a minute only.
             same += f"@{delivery.received // 60_000}"
         return same
+
+
+def unlisted(way: Way, example: str) -> str:
+    """The problem of a source whose bodies do not say what happened, while no events are listed."""
+    return f'sources.{way.name}.events: list what the rules tell, for example events = ["{example}"]'
 
 
 def need_secret(way: Way, keys: Keys) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from receiver.errors import Malformed
 from receiver.sources import body, pointer, reading, signing, strict_json
 from receiver.sources.guide import Guide
-from receiver.sources.product import WEEK
+from receiver.sources.product import WEEK, unlisted
 from receiver.sources.signed_body import HmacBody
 from receiver.sources.source import Parsed
 
@@ -61,6 +61,10 @@ class Projects(HmacBody):
     def handshake(self, delivery: Delivery, way: Way) -> bool:
         """A bare request; a GET with parameters is a webhook set to GET, and is told so."""
         return super().handshake(delivery, way) and (delivery.method != "GET" or not delivery.query)
+
+    def problems(self, way: Way) -> Sequence[str]:
+        """Where nothing can say what happened."""
+        return [*super().problems(way), *(() if way.events else [unlisted(way, "task.updated")])]
 
     def window(self, way: Way) -> float:
         """A week where the body says when the record was changed, so that no two facts read alike."""

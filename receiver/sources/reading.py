@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ValidationError
 
 from receiver.errors import Malformed
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -18,6 +21,8 @@ _LATEST = 253_402_300_799_999
 
 _UNRESOLVED = re.compile(r"\$\{[^{}]*\}")
 _NAME = re.compile(r"\w[\w-]*")
+_NO_NAME = re.compile(r"[^\w-]+")
+_BETWEEN = re.compile(r"[./:]+")
 
 
 def identifier(value: object) -> str:
@@ -27,23 +32,38 @@ def identifier(value: object) -> str:
     return value.strip() if isinstance(value, str) else ""
 
 
-def instant(value: object) -> int | None:
+def instant(value: object, zone: tzinfo | None = None, form: str = "") -> int | None:
     """A time in ms UTC, from epoch ms, epoch seconds, or ISO 8601 with its offset; None for anything else.
 
-    A time without an offset is in the organisation's zone and format, which nobody here knows.
+    A time without an offset is in the organisation's `zone`, and one for people in its `form` (as strptime takes it); where they
+    are not told, nobody here knows them.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return _within(value if value >= 10**11 else value * 1000)
     if not isinstance(value, str):
         return None
     text = value.strip()
+    if form and (read := _in_form(text, form)) is not None:
+        return _utc(read, zone)
     if text.isascii() and text.isdigit() and len(text) <= 15:
         return instant(int(text))
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return _within(round(read.timestamp() * 1000)) if read.tzinfo else None
+    return _utc(read, zone)
+
+
+def _in_form(text: str, form: str) -> datetime | None:
+    try:
+        return datetime.strptime(text, form)  # noqa: DTZ007 - its zone is the caller's to know
+    except ValueError:
+        return None
+
+
+def _utc(read: datetime, zone: tzinfo | None) -> int | None:
+    known = read if read.tzinfo else read.replace(tzinfo=zone)
+    return _within(round(known.timestamp() * 1000)) if known.tzinfo else None
 
 
 def _within(ms: int) -> int | None:
@@ -60,6 +80,14 @@ def is_name(text: str) -> bool:
     return _NAME.fullmatch(text) is not None
 
 
+def event_word(value: object) -> str:
+    """What happened, as a body says it: names with dots, whatever stands between them. "order:Paid late" is "order.Paid_late"."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    parts = [_NO_NAME.sub("_", part).strip("_-") for part in _BETWEEN.split(str(value)[:200])]
+    return ".".join(part for part in parts if part)
+
+
 def present(value: Any) -> Any:
     """The value without what stands for nothing: empty texts and merge fields not filled (`${...}`)."""
     if isinstance(value, dict):
@@ -70,7 +98,8 @@ def present(value: Any) -> Any:
 
 
 def _is_nothing(value: object) -> bool:
-    return isinstance(value, str) and (not value.strip() or _UNRESOLVED.fullmatch(value.strip()) is not None)
+    """An empty text, or one of nothing but merge fields that Zoho could not fill."""
+    return isinstance(value, str) and not (value if "${" not in value else _UNRESOLVED.sub("", value)).strip()
 
 
 def _identifier(value: object) -> str:

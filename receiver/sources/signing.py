@@ -26,7 +26,12 @@ _TOKEN = re.compile(r"([1-9][0-9]{0,6})\.[A-Za-z0-9_-]{40}")
 
 def hmac_sha256(secret: str, message: bytes) -> bytes:
     """HMAC-SHA256 with the secret's UTF-8 text as the key."""
-    return hmac.digest(secret.encode("utf-8", "surrogatepass"), message, "sha256")
+    return keyed(secret, message, "sha256")
+
+
+def keyed(secret: str, message: bytes, algorithm: str) -> bytes:
+    """The HMAC with the secret's UTF-8 text as the key."""
+    return hmac.digest(secret.encode("utf-8", "surrogatepass"), message, algorithm)
 
 
 def bearing(delivery: Delivery, header: str, value: str) -> Delivery:

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import tzinfo
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
     from receiver.event import Delivery, Event
     from receiver.sources.guide import Guide
+    from receiver.sources.recipe import Recipe
 
 
 Need = Literal["secret", "own", "jwks", "public", "told"]
@@ -38,6 +40,12 @@ class Way:
     tolerance: float = 300.0
     live_only: bool = False
     secure: bool = False
+    type: str = ""
+    zone: tzinfo | None = None
+    time_format: str = ""
+    secret_prefix: str = ""
+    secret_user: str = ""
+    hmac: Recipe | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,8 @@ class Source(Protocol):
     proof_members: frozenset[str]
     """Names in a JSON body whose values are proof, and so are not kept in clear."""
     needs: Need
+    knows: frozenset[str]
+    """Those of the settings for some products only that mean something to this one."""
 
     def fingerprint(self, delivery: Delivery) -> bool:
         """Whether a delivery looks like this product's, to name the mistake of a wrong source."""
@@ -123,8 +133,20 @@ class Source(Protocol):
         """The secret that this request tells us, if it does; whether it may be taken is not decided here."""
         ...
 
-    def named(self, word: str) -> str:
+    def named(self, word: str, way: Way | None = None) -> str:
         """The event type for a word of `events`: "invoice.paid" of a books source is `books.invoice.paid`."""
+        ...
+
+    def settled(self, way: Way) -> Way:
+        """The way with what the product itself lays down, whatever zohook.toml says."""
+        ...
+
+    def expected(self, way: Way) -> Sequence[str]:
+        """Patterns of the event types that this source may give beside those of `types`."""
+        ...
+
+    def problems(self, way: Way) -> Sequence[str]:
+        """What is wrong with the way, each with its cure, before the first delivery shows it."""
         ...
 
     def native(self, word: str) -> str | None:

@@ -1,7 +1,8 @@
-"""The proof of products that sign nothing: a secret of the operator's own, in a header or in a parameter of query or form."""
+"""The proof of products that sign nothing: a secret of the operator's own, in a header, in a parameter, or as a password."""
 
 from __future__ import annotations
 
+import base64
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -12,17 +13,21 @@ from receiver.sources.product import need_secret
 from receiver.sources.source import Verified
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from receiver.event import Delivery
     from receiver.sources.source import Keys, Way
 
 
 def verify(delivery: Delivery, way: Way, keys: Keys) -> Verified:
     """The secret stands in the configured header or in the configured parameter, and is one of ours."""
-    given = _given(delivery, way)
+    in_header = delivery.header(header(way)) if header(way) else None
+    given = in_header or _parameter(delivery, way)
     if not given:
         raise Unauthenticated(f"no secret came: add {place(way)} to the webhook in Zoho")
     need_secret(way, keys)
-    which = signing.which_static(given, keys.secrets)
+    ours = [_written(secret, way) for secret in keys.secrets] if in_header else keys.secrets
+    which = signing.which_static(given, ours)
     if which is None:
         raise Unauthenticated(f"the secret in {place(way)} is not the one of {way.name}")
     return Verified("static", which)
@@ -30,24 +35,48 @@ def verify(delivery: Delivery, way: Way, keys: Keys) -> Verified:
 
 def sign(delivery: Delivery, way: Way, secret: str) -> Delivery:
     """The delivery with the secret in the configured header, or else in the configured parameter of the query."""
-    if way.secret_header:
-        return signing.bearing(delivery, way.secret_header, secret)
+    if header(way):
+        return signing.bearing(delivery, header(way), _written(secret, way))
     pair = f"{quote(way.secret_parameter, safe='')}={quote(secret, safe='')}".encode()
     return replace(delivery, query=b"&".join(part for part in (delivery.query, pair) if part))
 
 
+def problems(way: Way) -> Sequence[str]:
+    """Where the secret could stand nowhere."""
+    if header(way) or way.secret_parameter:
+        return ()
+    return (f"sources.{way.name}: set secret_header or secret_parameter, where the rules put the secret",)
+
+
+def header(way: Way) -> str:
+    """The header that the secret may stand in, in small letters; empty where it may stand in none."""
+    return "authorization" if way.secret_user else way.secret_header.lower()
+
+
 def place(way: Way) -> str:
     """Where the secret belongs, for a sentence."""
-    header = f"the header {way.secret_header}" if way.secret_header else ""
+    user = f"basic authentication with the user {way.secret_user}" if way.secret_user else ""
+    named = f"the header {way.secret_header}" if way.secret_header else ""
     parameter = f"the parameter {way.secret_parameter}" if way.secret_parameter else ""
-    return " or ".join(place for place in (header, parameter) if place) or "a secret_header"
+    return " or ".join(place for place in (user or named, parameter) if place) or "a secret_header"
 
 
-def _given(delivery: Delivery, way: Way) -> str:
-    """What was sent as the secret; raises BadFraming where it came twice, for two readers may differ."""
-    header = delivery.header(way.secret_header.lower()) if way.secret_header else None
-    if header or not way.secret_parameter:
-        return header or ""
+def _written(secret: str, way: Way) -> str:
+    """A secret as its header has it; an empty one stays empty, and so fits nothing."""
+    if not secret:
+        return ""
+    if way.secret_user:
+        return (
+            "Basic "
+            + base64.b64encode(f"{way.secret_user}:{secret}".encode("utf-8", "surrogatepass")).decode()
+        )
+    return way.secret_prefix + secret
+
+
+def _parameter(delivery: Delivery, way: Way) -> str:
+    """What the parameter says; raises BadFraming where it came twice, for two readers may differ."""
+    if not way.secret_parameter:
+        return ""
     try:
         found = [
             read.get(way.secret_parameter, "") for read in (body.fields(delivery.query), body.form(delivery))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from kits_signed import KITS as SIGNED
+from kits_written import KITS as WRITTEN
 from signed_deliveries import FIRST, Kit
 
-KITS: dict[str, Kit] = {**FIRST, **SIGNED}
+KITS: dict[str, Kit] = {**FIRST, **SIGNED, **WRITTEN}

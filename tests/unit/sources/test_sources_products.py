@@ -182,8 +182,8 @@ def test_sound_ways_have_no_problems():
             'sources.x.events: list what the rules tell, for example events = ["task.updated"]',
         ),
         (Way("x", "commerce", secret_header=""), "sources.x: set secret_header or secret_parameter"),
-        (Way("x", "sign", live_only=True), "sources.x.live_only: only a payments source has it"),
-        (Way("x", "books", secure=True), "sources.x.secure: only a commerce source has it"),
+        (Way("x", "sign", live_only=True), "sources.x.live_only: only payments sources have it"),
+        (Way("x", "books", secure=True), "sources.x.secure: only commerce sources have it"),
     ],
 )
 def test_problems_are_named_with_their_cure(way, said):
