@@ -37,8 +37,9 @@ def sign(delivery: Delivery, way: Way, secret: str) -> Delivery:
     """The delivery with the secret in the configured header, or else in the configured parameter of the query."""
     if header(way):
         return signing.bearing(delivery, header(way), _written(secret, way))
-    pair = f"{quote(way.secret_parameter, safe='')}={quote(secret, safe='')}".encode()
-    return replace(delivery, query=b"&".join(part for part in (delivery.query, pair) if part))
+    name = quote(way.secret_parameter, safe="").encode()
+    others = [b"=".join(pair) for pair in body.pairs(delivery.query) if pair[0] != name]
+    return replace(delivery, query=b"&".join([*others, name + b"=" + quote(secret, safe="").encode()]))
 
 
 def problems(way: Way) -> Sequence[str]:
