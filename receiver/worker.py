@@ -24,6 +24,7 @@ from receiver.routing.slips import Slip as SlipJob
 from receiver.routing.sweep import Sweeper
 from receiver.routing.taker import Taker
 from receiver.settings import Settings
+from receiver.sources import expected_types
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -221,7 +222,7 @@ def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ())
     check(redis)
     process = Process(settings, redis)
     processes.become(process)
-    listed = [f"{source.product}.{event}" for source in settings.sources.values() for event in source.events]
+    listed = expected_types(settings.sources)
     for sentence in unknown_patterns(process.plugins.handlers.values(), listed):
         log.warning("handler.unknown_type", hint=sentence)
     process.catalogue.publish(born=True)

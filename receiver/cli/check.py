@@ -25,6 +25,7 @@ def run(settings: Settings) -> int:
     from receiver.intake.keyring import Keyring
     from receiver.routing.plugins import load
     from receiver.routing.router import unknown_patterns
+    from receiver.sources import expected_types
     from receiver.zoho.vault import Vault
 
     keyring = Keyring(settings, Vault.of(settings))
@@ -32,7 +33,7 @@ def run(settings: Settings) -> int:
     console = Console()
     console.print(_sources(settings, {name: lock.way.product for name, lock in keyring.locks.items()}))
     console.print(_handlers(handlers.values()))
-    listed = [f"{source.product}.{event}" for source in settings.sources.values() for event in source.events]
+    listed = expected_types(settings.sources)
     hints = unknown_patterns(handlers.values(), listed)
     for hint in hints:
         console.print(f"look: {hint}", markup=False)

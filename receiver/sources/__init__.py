@@ -23,15 +23,25 @@ from receiver.sources.projects import Projects
 from receiver.sources.recruit import Recruit
 from receiver.sources.salesiq import SalesIq
 from receiver.sources.sign import Sign
+from receiver.sources.source import Way
 from receiver.sources.sprints import Sprints
 from receiver.sources.zeptomail import ZeptoMail
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from receiver.sources.source import Source, Way
+    from receiver.settings_tables import SourceSettings
+    from receiver.sources.source import Source
 
-__all__ = ["PRODUCTS", "known_types", "looks_like", "mistaken_for", "native_pattern", "problems"]
+__all__ = [
+    "PRODUCTS",
+    "expected_types",
+    "known_types",
+    "looks_like",
+    "mistaken_for",
+    "native_pattern",
+    "problems",
+]
 
 PRODUCTS: Mapping[str, Source] = {
     "crm_channel": CrmChannel("crm_channel", "crm"),
@@ -72,6 +82,12 @@ def native_pattern(word: str) -> str | None:
 def known_types() -> tuple[str, ...]:
     """Patterns of the event types that the products are known to give, for "did you mean"; never complete."""
     return tuple(dict.fromkeys(kind for source in PRODUCTS.values() for kind in source.types()))
+
+
+def expected_types(configured: Mapping[str, SourceSettings]) -> list[str]:
+    """Patterns of what the configured sources may give beside the known types: what their `events` list, in our words."""
+    ways = [Way(name, each.product, events=each.events, type=each.type) for name, each in configured.items()]
+    return [kind for way in ways if way.product in PRODUCTS for kind in PRODUCTS[way.product].expected(way)]
 
 
 def problems(way: Way) -> tuple[str, ...]:

@@ -9,7 +9,16 @@ from kits import KITS
 from signed_deliveries import SAMPLES, desk, finance, notification, sample, samples
 
 from receiver.event import Delivery
-from receiver.sources import PRODUCTS, known_types, looks_like, mistaken_for, native_pattern, problems
+from receiver.settings_tables import SourceSettings
+from receiver.sources import (
+    PRODUCTS,
+    expected_types,
+    known_types,
+    looks_like,
+    mistaken_for,
+    native_pattern,
+    problems,
+)
 from receiver.sources.source import Verified, Way
 
 
@@ -145,6 +154,22 @@ def test_a_doubled_header_does_not_hinder_the_name():
     """A mark is a mark however often it came: naming a mistake never raises."""
     doubled = Delivery.arrive("books", headers=[("x-zdesk-jwt", "a"), ("X-ZDesk-JWT", "b")])
     assert looks_like(doubled) == "desk"
+
+
+def test_what_is_listed_is_expected_in_our_words():
+    """A rule's "Deals.won" is `crm.Deals.won`, a native word is ours, and a custom source whose bodies name their events may tell anything."""
+    configured = {
+        "rules": SourceSettings(product="crm_workflow", events=("Deals.won", "Leads.edit")),
+        "books": SourceSettings(product="books", events=("invoice.paid",)),
+        "shop": SourceSettings(product="custom", type="/event"),
+        "odd": SourceSettings(product="nothing", events=("a.b",)),
+    }
+    assert expected_types(configured) == [
+        "crm.Deals.won",
+        "crm.Leads.updated",
+        "books.invoice.paid",
+        "shop.**",
+    ]
 
 
 def test_sound_ways_have_no_problems():
