@@ -30,8 +30,7 @@ from receiver.sources.zeptomail import ZeptoMail
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from receiver.settings_tables import SourceSettings
-    from receiver.sources.source import Source
+    from receiver.sources.source import Listing, Source
 
 __all__ = [
     "PRODUCTS",
@@ -84,7 +83,7 @@ def known_types() -> tuple[str, ...]:
     return tuple(dict.fromkeys(kind for source in PRODUCTS.values() for kind in source.types()))
 
 
-def expected_types(configured: Mapping[str, SourceSettings]) -> list[str]:
+def expected_types(configured: Mapping[str, Listing]) -> list[str]:
     """Patterns of what the configured sources may give beside the known types: what their `events` list, in our words."""
     ways = [Way(name, each.product, events=each.events, type=each.type) for name, each in configured.items()]
     return [kind for way in ways if way.product in PRODUCTS for kind in PRODUCTS[way.product].expected(way)]

@@ -48,6 +48,17 @@ class Way:
     hmac: Recipe | None = None
 
 
+class Listing(Protocol):
+    """What zohook.toml says of the events of a source."""
+
+    @property
+    def product(self) -> str: ...
+    @property
+    def events(self) -> tuple[str, ...]: ...
+    @property
+    def type(self) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """The keys that a verifier may use, handed to it by the keyring: the verifier itself looks nothing up.
