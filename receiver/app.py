@@ -20,6 +20,7 @@ from receiver.intake.keyring import Keyring
 from receiver.intake.limits import Buckets
 from receiver.intake.seals import Seals
 from receiver.intake.spool import Spool
+from receiver.intake.uses import Labels, Uses
 from receiver.ledger.connect import check, connect, connect_door
 from receiver.ledger.line import Line
 from receiver.ledger.witness import Witness
@@ -56,15 +57,19 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> A
     committer = Committer(line, spool)
     buckets = Buckets(settings.web.unauthenticated_rate, settings.web.unauthenticated_burst)
     seals = Seals(vault, settings.all_secrets())
-    door = Door(keyring, committer, buckets, seals, header_limit=settings.web.header_limit)
+    uses = Uses(Labels(vault))
+    door = Door(keyring, committer, buckets, seals, uses, header_limit=settings.web.header_limit)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         preparing = asyncio.create_task(keyring.keep())
+        writing = asyncio.create_task(uses.write_always(at_the_door))
         drain.start()
         with logs.in_background():
             yield {"spool": spool}
             preparing.cancel()
+            writing.cancel()
+            await asyncio.wait({writing})
             await committer.close()
             await asyncio.to_thread(drain.stop)
             await spool.close()

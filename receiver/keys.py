@@ -336,6 +336,11 @@ def channel_owners() -> str:
     return "zh:chs:of"
 
 
+def secrets_used(source: str) -> str:
+    """Hash of when each secret of a source verified last, by a label that does not tell it. 90 days after the last of them."""
+    return f"zh:used:{source}"
+
+
 def session(token: str) -> str:
     """String: a dashboard session's role and CSRF token. Twelve hours."""
     return f"zh:web:{token}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from receiver.cli import connection, keys, operate
+from receiver.cli import connection, keys, operate, source
 from receiver.cli.reverify import reverify
 from receiver.errors import SettingsError
 
@@ -200,6 +200,10 @@ def send(
         ),
     ] = False,
     unsigned: Annotated[bool, typer.Option("--unsigned", help="Send it without proof.")] = False,
+    key: Annotated[
+        Path | None,
+        typer.Option(help="A private key of your own to sign with, for products that sign with RSA."),
+    ] = None,
     folder: Folder = None,
 ) -> None:
     """Send a captured delivery to the running receiver, with new ids and times, signed as its product signs it.
@@ -216,7 +220,7 @@ def send(
             "say what to send: zohook send SOURCE/CASE; `zohook send --list` names all there is"
         )
     wish = sending.Wish(
-        what, file, event, tuple(changes or ()), tuple(headers or ()), to, as_captured, unsigned
+        what, file, event, tuple(changes or ()), tuple(headers or ()), to, as_captured, unsigned, key
     )
     raise typer.Exit(sending.run(settings, wish))
 
@@ -251,3 +255,4 @@ operate.add(app)
 app.command()(reverify)
 app.add_typer(connection.app, name="connection")
 app.add_typer(keys.app, name="keys")
+app.add_typer(source.app, name="source")

@@ -11,12 +11,18 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import httpx
 import orjson
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from receiver.errors import Malformed, SettingsError
 from receiver.event import Delivery, now_ms
 from receiver.sources import fresh, samples, strict_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from receiver.cli.send import Wish
     from receiver.intake.keyring import Lock
     from receiver.settings import Settings
@@ -57,8 +63,10 @@ def packed(lock: Lock, case: str, wish: Wish, agent: str) -> Delivery:
     )
 
 
-def signed(delivery: Delivery, lock: Lock, settings: Settings) -> Delivery:
+def signed(delivery: Delivery, lock: Lock, settings: Settings, key: Path | None = None) -> Delivery:
     """The delivery with its proof. Raises SettingsError where nobody but Zoho can give it, or no secret is known."""
+    if key is not None:
+        return lock.source.sign(delivery, lock.way, _signature(delivery, lock, key))
     if lock.source.guide.whose == "public":
         return lock.source.sign(delivery, lock.way, _by_simulator(delivery, lock, settings))
     if not lock.keys.secrets:
@@ -81,7 +89,7 @@ def _by_simulator(delivery: Delivery, lock: Lock, settings: Settings) -> str:
     if not settings.simulator.url or not simulated:
         raise SettingsError(
             f"only Zoho has the private key that {lock.source.guide.title} signs with, so nobody else can send to "
-            f'{lock.way.name}; with a connection of dc = "simulator" the simulator signs, and --unsigned sends without proof'
+            f'{lock.way.name}; with a connection of dc = "simulator" the simulator signs, with --key a key of your own, and --unsigned sends without proof'
         )
     asked = {
         "product": lock.way.product,
@@ -95,6 +103,19 @@ def _by_simulator(delivery: Delivery, lock: Lock, settings: Settings) -> str:
         return str(answer.raise_for_status().json()["proof"])
     except (httpx.HTTPError, ValueError, KeyError) as error:
         raise SettingsError(f"the simulator at {settings.simulator.url} signs nothing: {error}") from None
+
+
+def _signature(delivery: Delivery, lock: Lock, key: Path) -> str:
+    """An RSA signature with a private key of one's own, the public half of which stands in the source's public_keys."""
+    if lock.source.needs != "public":
+        raise SettingsError(f"{lock.way.name} is not proven by public_keys, so --key is of no use to it")
+    try:
+        private = load_pem_private_key(key.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise SettingsError(f"{key}: is no private key in PEM without a password: {error}") from None
+    if not isinstance(private, RSAPrivateKey):
+        raise SettingsError(f"{key}: is no RSA key")
+    return b64encode(private.sign(delivery.body, PKCS1v15(), SHA256())).decode()
 
 
 def _organisation(delivery: Delivery, lock: Lock) -> str:

@@ -43,6 +43,7 @@ class Wish:
     to: str = ""
     as_captured: bool = False
     unsigned: bool = False
+    key: Path | None = None
 
 
 def run(settings: Settings, wish: Wish) -> int:
@@ -54,7 +55,7 @@ def run(settings: Settings, wish: Wish) -> int:
     with ledger_if_any(settings) as redis:
         if not wish.unsigned:
             _learn(lock, settings, redis)
-            delivery = parcel.signed(delivery, lock, settings)
+            delivery = parcel.signed(delivery, lock, settings, wish.key)
         return _tell(_post(delivery, base), base, lock.way.name, mark, redis)
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from receiver.intake.keyring import Keyring, Lock
     from receiver.intake.limits import Buckets
     from receiver.intake.seals import Seals
+    from receiver.intake.uses import Uses
     from receiver.ledger.accept import Answer
 
 log = logs.get("delivery")
@@ -66,12 +67,20 @@ class Door:
     """The endpoint of every source."""
 
     def __init__(
-        self, keyring: Keyring, committer: Committer, buckets: Buckets, seals: Seals, *, header_limit: int
+        self,
+        keyring: Keyring,
+        committer: Committer,
+        buckets: Buckets,
+        seals: Seals,
+        uses: Uses,
+        *,
+        header_limit: int,
     ) -> None:
         self._keyring = keyring
         self._committer = committer
         self._buckets = buckets
         self._seals = seals
+        self._uses = uses
         self._header_limit = header_limit
 
     async def answer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
@@ -156,6 +165,7 @@ class Door:
             return {"verdict": "handshake"}
         judged = judge(delivery, lock)
         self._buckets.proved(subject(delivery.remote), delivery.source)
+        self._uses.saw(lock, judged.verified.secret, delivery.received)
         kept = await self._committer.commit(self._seals.close(judged.record, lock))
         if judged.record.verdict == "quarantined":
             return {"verdict": "quarantined", "reason": judged.record.reason} | _where(kept)

@@ -95,9 +95,11 @@ def test_every_command_has_help(zohook: Run) -> None:
         "spool",
         "version",
     }
-    for name in names:
+    for name in [*names, "source"]:
         assert re.search(rf"\b{name}\b +[A-Z]", overview)
         assert "sage" in zohook(name, "--help")
+    for name in ("add", "list", "show", "arm", "rotate", "remove"):
+        assert "sage" in zohook("source", name, "--help")
 
 
 def test_the_help_is_quick() -> None:

@@ -81,6 +81,7 @@ local function accept_event(source, received)
     local known = redis.call('GET', K.mark(mark))
     if known ~= id then
       count('duplicates')
+      count('duplicates:' .. source)
       return known
     end
   end
