@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 
 from receiver.cli import parcel, send
 from receiver.cli.send import Wish
-from receiver.errors import SettingsError
+from receiver.errors import SettingsError, Unauthenticated
 from receiver.intake.judge import judge
 from receiver.intake.keyring import Keyring, Lock
 from receiver.sources import PRODUCTS, samples
@@ -193,3 +201,35 @@ def test_the_list_names_every_case(known, capsys) -> None:
         f"{name}/{case}" for name, source in known.sources.items() for case in samples.cases(source.product)
     ]
     assert all(source.product in PRODUCTS for source in known.sources.values())
+
+
+def test_a_key_of_ones_own_signs_where_public_keys_prove(settings, tmp_path: Path) -> None:
+    """For SalesIQ and Cliq, whose private keys only Zoho has; anything else is told as what it is."""
+    private, other = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+    shown = base64.b64encode(
+        private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    ).decode()
+    known = settings(
+        f'[sources]\nchat = {{ product = "cliq", public_keys = ["{shown}"] }}\ncrm = "crm_channel"\n'
+    )
+    locks = Keyring(known, Vault.open_or_make(known)).locks
+    file = tmp_path / "key.pem"
+    file.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    delivery = packed(locks, "chat/bot-message")
+    signed = parcel.signed(delivery, locks["chat"], known, file)
+    assert locks["chat"].source.verify(signed, locks["chat"].way, locks["chat"].keys).by == "rsa"
+    file.write_bytes(other.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    wrong = parcel.signed(delivery, locks["chat"], known, file)
+    with pytest.raises(Unauthenticated):
+        locks["chat"].source.verify(wrong, locks["chat"].way, locks["chat"].keys)
+    with pytest.raises(SettingsError, match="--key"):
+        parcel.signed(delivery, locks["chat"], known)
+    with pytest.raises(SettingsError, match="of no use"):
+        parcel.signed(packed(locks, "crm/insert"), locks["crm"], known, file)
+    file.write_text("no key")
+    with pytest.raises(SettingsError, match="is no private key"):
+        parcel.signed(delivery, locks["chat"], known, file)
+    ed = ed25519.Ed25519PrivateKey.generate()
+    file.write_bytes(ed.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    with pytest.raises(SettingsError, match="is no RSA key"):
+        parcel.signed(delivery, locks["chat"], known, file)
