@@ -61,6 +61,8 @@ class Turn:
     routes: Sequence[Route] = ()
     done: Sequence[Slip] = ()
     want: int = 0
+    replays: int = 0
+    """How many of what it wants may be replays."""
 
 
 @dataclass(slots=True)
@@ -114,7 +116,16 @@ def take_turn(
         calls.append(
             ("route", runs.route_args(said.routes, lease=lease, again=again, claim_first=claim_first))
         )
-    head: list[Argument] = [iso(), worker, BEAT, int(lease * 1000), said.want, len(queues), *queues]
+    head: list[Argument] = [
+        iso(),
+        worker,
+        BEAT,
+        int(lease * 1000),
+        said.want,
+        said.replays,
+        len(queues),
+        *queues,
+    ]
     calls.append(("turn", head + _flat(said.done)))
     answers = call_together(redis, calls) if len(calls) > 1 else [call(redis, calls[0][0], *calls[0][1])]
     for answer in answers:
@@ -132,7 +143,7 @@ def take_turn(
 
 def turn(redis: Redis, worker: str, queues: Sequence[str], want: int, done: Sequence[Slip]) -> list[Slip]:
     """Strike off the slips that are done and take up to `want` new ones, without claiming what they name."""
-    _, _, found = call(redis, "turn", iso(), worker, BEAT, 0, want, len(queues), *queues, *_flat(done))
+    _, _, found = call(redis, "turn", iso(), worker, BEAT, 0, want, want, len(queues), *queues, *_flat(done))
     return [_slip(each) for each in found]
 
 

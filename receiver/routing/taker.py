@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from receiver import logs
 from receiver.event import now_ms
 from receiver.ledger import runs, turns
+from receiver.ledger.accept import REPLAY
 from receiver.ledger.runs import Ending
 from receiver.ledger.turns import Turn
 from receiver.routing import route, run
@@ -63,7 +64,8 @@ class Taker:
         want = max(0, idle - len(routes))
         if not (want or endings or routes or done):
             return False
-        said = Turn([(each.claim, each.ending) for each in endings], [each for _, each in routes], done, want)
+        ended = [(each.claim, each.ending) for each in endings]
+        said = Turn(ended, [each for _, each in routes], done, want, self._room_for_replays())
         try:
             told = self._tell(said)
         except RedisError as error:
@@ -79,6 +81,13 @@ class Taker:
         for ending, own in zip(endings, told.own, strict=True):
             ending.said(own)
         return bool(taken or endings or self._done or self._routes)
+
+    def _room_for_replays(self) -> int:
+        """Half of the threads at most, for what comes in live must find one; all where replays are the only work that we serve."""
+        threads = self._process.settings.worker.threads
+        if self.queues == [REPLAY]:
+            return threads
+        return max(1, threads // 2) - sum(slip.queue == REPLAY for slip in self.under_way.values())
 
     def unsaid(self) -> bool:
         """Whether there is something to tell the ledger yet."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
 
 ROOM = """
+import time
 from pathlib import Path
 from receiver import on
 from receiver.errors import InvalidRequest
@@ -42,6 +43,14 @@ def bill(event):
 @on("crm.Leads.updated")
 def greet(event):
     raise InvalidRequest("no such owner", code="NO_OWNER")
+
+@on("crm.Slow.updated")
+def slow(event):
+    if not (FOLDER / "fixed").exists():
+        raise InvalidRequest("not yet")
+    note("begin slow")
+    time.sleep(0.4)
+    note("end slow")
 """
 
 
@@ -110,6 +119,24 @@ def test_dead_letters_are_counted_then_retried_and_the_replay_is_recorded(
     until(lambda: read.totals(redis)["dead"] == 27)
     assert "there is no job nobody:here" in zohook("retry", "nobody:here", status=2)
     assert f"(state dead, job {job})" in zohook("cancel")
+
+
+def test_replays_leave_half_of_the_threads_to_live_events(project, redis: Redis, start, zohook) -> None:
+    """Eight slow ones are given at once: two of four threads do them, and what comes in live need not wait for their end."""
+    send(redis, "crm.Slow.updated", count=8)
+    start("receiver.worker")
+    until(lambda: read.totals(redis)["dead"] == 8)
+    (project.folder / "fixed").touch()
+    zohook("retry", "--yes", "--rate", "0")
+    until(lambda: seen(project))
+    send(redis)
+    until(lambda: read.totals(redis)["done"] == 9)
+    at_once, lines = [], seen(project)
+    for line in lines:
+        at_once.append((at_once[-1] if at_once else 0) + {"begin slow": 1, "end slow": -1}.get(line, 0))
+    assert max(at_once) == 2
+    live = next(index for index, line in enumerate(lines) if not line.endswith("slow"))
+    assert lines[:live].count("end slow") < 8
 
 
 def test_a_replay_can_be_cancelled_and_waits_for_a_worker(project, redis: Redis, start, zohook) -> None:

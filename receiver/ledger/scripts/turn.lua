@@ -1,18 +1,18 @@
 -- One turn of a worker: strike off the slips it has done, take new ones and claim what they name, with RQ's own bookkeeping.
 -- RQ's registries are written in the same step as the pop, so no crash between the two can lose a slip from sight.
 -- Uses claiming.lua.
--- ARGV: iso, worker name, seconds of heartbeat, lease (ms, 0: claim nothing), how many, number of queues, queues..., then per
---   done slip: id, queue, execution
+-- ARGV: iso, worker name, seconds of heartbeat, lease (ms, 0: claim nothing), how many, how many of them may be replays, number
+--   of queues, queues..., then per done slip: id, queue, execution
 -- Answers how many slips RQ sees under way here, whether `rq suspend` is in force, and a list per slip taken: id, queue,
 --   execution, data, and where it was claimed kind, id, run, token and what `claim` answers.
 
 local iso, worker, beat, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local want, queues = tonumber(ARGV[5]), tonumber(ARGV[6])
+local want, replays, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local seconds, mine = now / 1000, K.rq_worker_executions(worker)
 
 local function strike_off()
   local gone, executions, by_queue = {}, {}, {}
-  for at = 7 + queues, #ARGV, 3 do
+  for at = 8 + queues, #ARGV, 3 do
     local id, queue, execution = ARGV[at], ARGV[at + 1], ARGV[at + 2]
     local size, composite = #gone, id .. ':' .. execution
     gone[size + 1], gone[size + 2], gone[size + 3] = K.rq_job(id), K.rq_execution(id, execution), K.rq_executions(id)
@@ -46,18 +46,22 @@ local function take(id, queue)
   local data = redis.call('HGET', K.rq_job(id), 'data')
   if not data then return end
   want = want - 1
+  if queue == 'zohook_replay' then replays = replays - 1 end
   local slip = start(id, queue, data)
   taken[#taken + 1] = lease > 0 and claimed_slip(slip, worker, lease) or slip
 end
+
+-- Live events never wait for replays: those have so many threads and no more.
+local function room(queue) return queue == 'zohook_replay' and math.min(want, replays) or want end
 
 redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
 strike_off()
 local suspended = redis.call('EXISTS', K.rq_suspended())
 if suspended == 1 then want = 0 end
-for at = 7, 6 + queues do
+for at = 8, 7 + queues do
   local queue = ARGV[at]
-  while want > 0 do
-    local ids = redis.call('LPOP', K.rq_queue(queue), want)
+  while room(queue) > 0 do
+    local ids = redis.call('LPOP', K.rq_queue(queue), room(queue))
     if not ids or #ids == 0 then break end
     for _, id in ipairs(ids) do take(id, queue) end
   end
