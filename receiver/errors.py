@@ -198,9 +198,10 @@ class ScopeMissing(ZohoError):
 
 
 class RateLimited(ZohoError):
-    """Too many calls, or the credits are spent."""
+    """Too many calls, or the credits are spent. `hold` names the place where nobody can call just now; its jobs wait for it."""
 
     retryable = True
+    hold: str = ""
 
 
 class Unavailable(ZohoError):

@@ -286,6 +286,41 @@ def token_refreshes(connection: str) -> str:
     return f"zh:t:{connection}:calls"
 
 
+def calls_in_flight(place: str) -> str:
+    """Sorted set of the calls under way at one place (connection, product, organisation), by the end of their leases. A minute."""
+    return f"zh:q:{place}:in"
+
+
+def calls_heavy(place: str) -> str:
+    """Sorted set of CRM's heavy calls under way at one place, of which Zoho lets fewer in, by the end of their leases. A minute."""
+    return f"zh:q:{place}:heavy"
+
+
+def calls_lately(place: str) -> str:
+    """Sorted set of the calls of the last minute at one place, by time. A minute."""
+    return f"zh:q:{place}:lately"
+
+
+def calls_credits(place: str) -> str:
+    """Hash: hour since 1970 -> credits spent at one place within it; `left`, `left_at`: what Zoho said is left. A day."""
+    return f"zh:q:{place}:credits"
+
+
+def calls_blocked(place: str) -> str:
+    """String: why no call is made at one place, until it ends by itself."""
+    return f"zh:q:{place}:block"
+
+
+def calls_failed(place: str) -> str:
+    """Counter of the calls in a row at one place that Zoho did not answer. Ten minutes."""
+    return f"zh:q:{place}:failed"
+
+
+def calls_places() -> str:
+    """Sorted set of the places called at, by when they were last. Kept a week."""
+    return "zh:q"
+
+
 def token_history(connection: str) -> str:
     """List of the last refreshes (when, by whom, outcome), JSON, no token in it. Bounded to 200."""
     return f"zh:t:{connection}:log"

@@ -64,6 +64,15 @@ class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class CallLimits(Table):
+    """`[connections.NAME.limits.PRODUCT]`: what may be called, instead of the least that every edition allows; 0 is no limit."""
+
+    in_flight: int | None = Field(default=None, ge=0)
+    per_minute: int | None = Field(default=None, ge=0)
+    credits: int | None = Field(default=None, ge=0)
+    """In 24 hours: CRM's and Desk's credits, the calls a day of the others."""
+
+
 class ConnectionSettings(Table):
     """`[connections.NAME]`: one consent at Zoho and the organisations that it serves."""
 
@@ -91,6 +100,9 @@ class ConnectionSettings(Table):
     projects: Annotated[Organisations, BeforeValidator(_organisations)] = {}
     """Ids of portals."""
     trigger: tuple[str, ...] | None = None
+    edition: Literal["free", "standard", "professional", "enterprise", "ultimate"] = "standard"
+    """CRM's: how many calls may be in flight, two fewer than Zoho lets in."""
+    limits: dict[str, CallLimits] = {}
 
     @classmethod
     def products(cls) -> tuple[str, ...]:

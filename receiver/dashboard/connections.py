@@ -13,8 +13,8 @@ from receiver.dashboard import queries
 from receiver.dashboard.guard import POLICY
 from receiver.dashboard.house import back, form, house, page, session
 from receiver.errors import SettingsError, ZohoError, ZohookError
-from receiver.ledger import runs
-from receiver.zoho import Clients, organisations
+from receiver.ledger import read, runs
+from receiver.zoho import Clients, limits, organisations
 from receiver.zoho.consent import BY_BROWSER
 from receiver.zoho.grants import MOST, WARN
 from receiver.zoho.scopes import drift, wanted_scopes
@@ -41,7 +41,14 @@ def _page(request: Request, link: str = "") -> Response:
     here = house(request)
     zoho = _clients(here)
     shared = [name for name, known in here.settings.connections.items() if known.customers]
+    used, parked = limits.uses(here.redis), read.parked_work(here.redis)
     rows = [_row(here, zoho, name) for name in zoho.tokens.accounts.connections]
+    for row in rows:
+        row["uses"] = [
+            (each, parked.get(f"limit:{each.place}", 0))
+            for each in used
+            if each.place.partition(":")[0] == row["name"]
+        ]
     answer = page(
         request, "connections.html", rows=rows, shared=shared, link=link, most=MOST, warn=WARN,
         live="/live/nav", nav=queries.nav(here.redis),

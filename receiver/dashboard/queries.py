@@ -210,6 +210,8 @@ def why_held(reason: str) -> str:
     kind, _, what = reason.partition(":")
     if kind == "connection" and what:
         return f"The connection {what} waits for a new consent"
+    if kind == "limit" and what:
+        return f"{' '.join(what.split(':')[1:2]).capitalize()} of {what.split(':')[0]} takes no calls for now"
     if kind == "no_handler" and what:
         return f"No living worker has the handler {what}"
     if kind == "paused":

@@ -19,6 +19,7 @@ from receiver.errors import (
     ConnectionUnusable,
     InvalidRequest,
     PermissionDenied,
+    RateLimited,
     RetryLater,
     ScopeMissing,
     Skip,
@@ -64,6 +65,8 @@ def decide(
         )
     if isinstance(error, ConnectionUnusable):
         return Decision("held", tries, reason=_said(error), parked=f"connection:{error.connection}")
+    if isinstance(error, RateLimited):
+        return _full(error, tries, options, now, made, chance)
     tries += 1
     if isinstance(error, StepUnknown):
         return Decision("dead", tries, reason=_said(error))
@@ -75,6 +78,14 @@ def decide(
     if isinstance(error, ZohoError) and error.retry_after:
         wait = max(wait, error.retry_after)
     return _unless_over(Decision("due", tries, now + int(wait * 1000), name(error)), options, made, error)
+
+
+def _full(error: RateLimited, tries: int, options: Options, now: int, made: int, chance: float) -> Decision:
+    """A limit is nobody's fault: it costs no try. What is blocked for all waits on hold, what is only full comes again soon."""
+    if error.hold:
+        return Decision("held", tries, reason=_said(error), parked=f"limit:{error.hold}")
+    wait = (error.retry_after or FIRST) * (1 + chance)
+    return _unless_over(Decision("due", tries, now + int(wait * 1000), _said(error)), options, made, error)
 
 
 def backoff(tries: int, chance: float) -> float:

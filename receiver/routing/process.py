@@ -90,6 +90,7 @@ class Process:
             channel=str(event.data.get("channel_id", "")) if isinstance(event.data, dict) else "",
             fence=fence,
             calls=calls,
+            behind=bool(claim.lane),
             on_write=partial(echoes.remember, self.redis, batch or [claim]),
         )
 

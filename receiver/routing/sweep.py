@@ -103,12 +103,13 @@ class Sweeper:
             return self._process.catalogue.elsewhere(name)
         if kind == "paused":
             return not self._redis.sismember(keys.paused(), name)
+        if kind == "limit":
+            return not self._redis.exists(keys.calls_blocked(name))
         return self._usable(name)
 
     def _usable(self, connection: str) -> bool:
-        if connection not in self._process.settings.connections:
-            return False
-        return self._process.clients.tokens.status(connection).state == "ok"
+        tokens = self._process.clients.tokens
+        return connection in tokens.accounts.connections and tokens.status(connection).state == "ok"
 
     def _fit(self) -> bool:
         """Whether to sweep now. After Redis was lost or replaced every lease looks expired, though their runs go on: wait one."""

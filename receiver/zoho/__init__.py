@@ -13,12 +13,13 @@ from receiver.errors import InvalidRequest, NotConnected, SettingsError
 if TYPE_CHECKING:
     from receiver.settings import Settings
     from receiver.settings_tables import ConnectionSettings
+    from receiver.zoho.ask import Answer, Ask
     from receiver.zoho.books import Books
     from receiver.zoho.clients import Clients
     from receiver.zoho.crm import CRM
     from receiver.zoho.desk import Desk
     from receiver.zoho.tokens import Tokens
-    from receiver.zoho.transport import Answer, Ask, Transport
+    from receiver.zoho.transport import Transport
     from receiver.zoho.vault import Vault
 
 __all__ = ["Clients", "Tokens", "Vault", "Zoho"]
@@ -69,9 +70,10 @@ class Zoho:
         calls: list[dict[str, Any]] | None = None,
         shadow: bool = False,
         on_write: OnWrite | None = None,
+        behind: bool = False,
     ) -> None:
         """`organisations` names per product the organisation id that stands for the configured one; `fence`
-        runs before each request and may raise Fenced.
+        runs before each request and may raise Fenced. `behind`: live events go before these calls.
         """
         self.tokens = tokens
         self.settings = settings
@@ -82,6 +84,7 @@ class Zoho:
         self._organisations = dict(organisations or {})
         self._fence = fence
         self._on_write = on_write
+        self._behind = behind
 
     @cached_property
     def crm(self) -> CRM:
@@ -122,7 +125,7 @@ class Zoho:
         `path` is whole ("/crm/v8/Deals/actions/count"). `safe` says that repeating it does no harm (GET, PUT
         and DELETE are taken to be), `write` whether it changes anything (all but GET and HEAD are taken to).
         """
-        from receiver.zoho.transport import Ask  # noqa: PLC0415 - loaded when it is used
+        from receiver.zoho.ask import Ask  # noqa: PLC0415 - loaded when it is used
 
         return self.send(
             Ask(product, method.upper(), path, texts(params), json, headers or {}, safe, write),
@@ -137,18 +140,22 @@ class Zoho:
             raise NotConnected(
                 "this job has no connection; name it with connection= on the handler or the source"
             )
-        if ask.product in _BY_PARAMETER and not ask.path.endswith("/organizations"):
-            found = self.organisation(ask.product, organisation)
-            ask = replace(ask, params={**ask.params, _BY_PARAMETER[ask.product]: found})
-        elif ask.product in _BY_HEADER and not ask.path.endswith("/organizations"):
-            found = self.organisation(ask.product, organisation)
-            ask = replace(ask, headers={**ask.headers, _BY_HEADER[ask.product]: found})
+        found = ""
+        if not ask.path.endswith("/organizations"):
+            if ask.product in _BY_PARAMETER:
+                found = self.organisation(ask.product, organisation)
+                ask = replace(ask, params={**ask.params, _BY_PARAMETER[ask.product]: found})
+            elif ask.product in _BY_HEADER:
+                found = self.organisation(ask.product, organisation)
+                ask = replace(ask, headers={**ask.headers, _BY_HEADER[ask.product]: found})
         if ask.writes and self.shadow:
             return self._pretended(ask)
         if ask.writes and self._on_write:
             for module, record_id, values in ask.touches or ((ask.path, "", ask.json),):
                 self._on_write(ask.product, module, record_id, values, False)
-        return self._transport.send(self.connection, ask, fence=self._fence, calls=self.calls)
+        return self._transport.send(
+            self.connection, ask, organisation=found, behind=self._behind, fence=self._fence, calls=self.calls
+        )
 
     def made(self, product: str, module: str, record_id: object, values: Any) -> None:
         """Note a record that a write has just made, for whoever remembers our own writes: before the call it had no id."""
@@ -177,8 +184,9 @@ class Zoho:
     def _pretended(self, ask: Ask) -> Answer:
         import time  # noqa: PLC0415 - loaded when it is used
 
+        from receiver.zoho.ask import Answer, check  # noqa: PLC0415 - loaded when it is used
         from receiver.zoho.outcomes import Verdict  # noqa: PLC0415 - loaded when it is used
-        from receiver.zoho.transport import Answer, call_of, check  # noqa: PLC0415 - loaded when it is used
+        from receiver.zoho.transport import call_of  # noqa: PLC0415 - loaded when it is used
 
         check(ask)
         if self._fence:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from receiver.errors import InvalidRequest, Unavailable
 from receiver.zoho import part, texts
-from receiver.zoho.transport import Ask
+from receiver.zoho.ask import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from receiver.zoho import Zoho
-    from receiver.zoho.transport import Answer
+    from receiver.zoho.ask import Answer
 
 Record = dict[str, Any]
 BASE = "/books/v3"

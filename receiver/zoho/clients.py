@@ -29,7 +29,7 @@ class Clients:
         self.tokens = Tokens(redis, settings, vault, http)
         self.consent = Consent(self.tokens)
         self.device = DeviceConsent(self.tokens, self.consent.grants)
-        self._transport = Transport(self.tokens, http)
+        self._transport = Transport(self.tokens, redis, http)
 
     def for_job(
         self,
@@ -42,10 +42,12 @@ class Clients:
         calls: list[dict[str, Any]] | None = None,
         shadow: bool = False,
         on_write: OnWrite | None = None,
+        behind: bool = False,
     ) -> Zoho:
         """A `Zoho` for one job. Without a connection it is the only one there is; `organisation` is the id
         that the job's event came from, which stands for the configured one in calls to that `product`. Where
-        the connection is for customers, that organisation or the CRM `channel` tells whose the event is.
+        the connection is for customers, that organisation or the CRM `channel` tells whose the event is. `behind`: the
+        job is a replay's, whose calls leave room to live events.
         """
         known = self.settings.connections
         name = connection or (next(iter(known)) if len(known) == 1 else "")
@@ -61,6 +63,7 @@ class Clients:
             calls=calls,
             shadow=shadow or self.settings.mode == "shadow",
             on_write=on_write,
+            behind=behind,
         )
 
     def _customer(self, connection: str, product: str, organisation: str, channel: str) -> str:

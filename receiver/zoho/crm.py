@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from receiver.errors import NotFound, ScopeMissing, ZohoError
 from receiver.zoho import part
+from receiver.zoho.ask import Ask
 from receiver.zoho.crm_reads import BASE, Reads, stamp
 from receiver.zoho.crm_records import (
     LIMIT,
@@ -25,7 +26,6 @@ from receiver.zoho.crm_records import (
     pretended,
     results,
 )
-from receiver.zoho.transport import Ask
 
 if TYPE_CHECKING:
     from datetime import datetime

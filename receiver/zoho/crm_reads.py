@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from receiver.errors import InvalidRequest, NotFound, Unavailable
 from receiver.zoho import part, texts
-from receiver.zoho.transport import Ask
+from receiver.zoho.ask import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

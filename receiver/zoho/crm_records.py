@@ -11,7 +11,7 @@ from receiver.zoho.outcomes import entries, record_error
 from receiver.zoho.transport import existing
 
 if TYPE_CHECKING:
-    from receiver.zoho.transport import Answer, Ask
+    from receiver.zoho.ask import Answer, Ask
 
 Record = dict[str, Any]
 LIMIT = 100

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from receiver.errors import NotFound, Unavailable, ZohoError
 from receiver.zoho import texts
+from receiver.zoho.ask import Ask
 from receiver.zoho.crm_reads import BASE, stamp
 from receiver.zoho.crm_records import results
-from receiver.zoho.transport import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

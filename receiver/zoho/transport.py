@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
@@ -17,20 +16,22 @@ import orjson
 from receiver.errors import (
     ConnectionMisconfigured,
     DuplicateData,
-    InvalidRequest,
     PermissionDenied,
     RateLimited,
-    Request,
     ScopeMissing,
     Unavailable,
     ZohoError,
 )
 from receiver.event import now_ms
+from receiver.zoho.ask import Answer, Ask, check, request_of, shown
+from receiver.zoho.limits import LONG, Limits, Place, place_of
 from receiver.zoho.outcomes import Verdict, judge
 from receiver.zoho.wire import NoReply, Reply, Wire, shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from redis import Redis
 
     from receiver.zoho.token_row import Token
     from receiver.zoho.tokens import Tokens
@@ -38,53 +39,6 @@ if TYPE_CHECKING:
 PATIENCE = 4.0
 """Seconds of waiting between tries, in total: a job that waits gives its thread back."""
 TRIES = 4
-DEADLINE = 30.0
-"""Seconds for one try, from connecting to the last byte."""
-SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
-_FOREIGN = frozenset("\\\r\n\t @?#")
-_SECRET = ("token", "secret", "password", "authorization", "code")
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One call as a client means it. `path` begins with a slash, under the product's own host."""
-
-    product: str
-    method: str
-    path: str
-    params: Mapping[str, str] = field(default_factory=dict)
-    json: Any = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    safe: bool | None = None
-    """Whether repeating it has the same effect; None goes by the method."""
-    write: bool | None = None
-    """Whether it changes anything at Zoho; None goes by the method."""
-    pretend: Any = None
-    """What shadow mode answers instead of sending it."""
-    touches: tuple[tuple[str, str, Any], ...] = ()
-    """(module, record id or "", values) of each record that it writes, for whoever remembers our own
-    writes.
-    """
-    deadline: float = DEADLINE
-
-    @property
-    def repeatable(self) -> bool:
-        """Whether it may be sent again when nobody knows if the first one arrived."""
-        return self.method in SAFE if self.safe is None else self.safe
-
-    @property
-    def writes(self) -> bool:
-        """Whether it changes anything at Zoho."""
-        return self.method not in {"GET", "HEAD"} if self.write is None else self.write
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A good answer: its data is None where Zoho has none (204, 304)."""
-
-    status: int
-    data: Any
-    headers: Mapping[str, str]
 
 
 def _no_fence() -> None:
@@ -94,8 +48,11 @@ def _no_fence() -> None:
 class Transport:
     """Sends calls for all connections; safe from many threads."""
 
-    def __init__(self, tokens: Tokens, http: Wire | None = None, *, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, tokens: Tokens, redis: Redis, http: Wire | None = None, *, patience: float = PATIENCE
+    ) -> None:
         self._tokens = tokens
+        self._limits = Limits(redis)
         self._http = http
         self._patience = patience
 
@@ -104,19 +61,26 @@ class Transport:
         connection: str,
         ask: Ask,
         *,
+        organisation: str = "",
+        behind: bool = False,
         fence: Callable[[], None] | None = None,
         calls: list[dict[str, Any]] | None = None,
     ) -> Answer:
         """The answer, or a ZohoError that says what it was. Each try is appended to `calls`; `fence` runs
-        before each and may raise Fenced.
+        before each and may raise Fenced. `behind`: live events go before this call.
         """
         check(ask)
         record = calls if calls is not None else []
+        place = place_of(connection, ask, organisation, self._tokens.accounts.settings_of(connection))
         waited, renewed = 0.0, False
         for number in range(TRIES):
             (fence or _no_fence)()
             token = self._tokens.get(connection)
-            reply, verdict = self._try(connection, ask, token, number > 0, record)
+            began = time.monotonic()
+            patience = self._patience - waited
+            lease = self._limits.enter(place, ask, patience=patience, behind=behind, fence=fence or _no_fence)
+            waited += time.monotonic() - began
+            reply, verdict = self._try(connection, ask, token, number > 0, record, place, lease)
             if verdict.error is None and isinstance(reply, Reply):
                 return Answer(reply.status, verdict.data, reply.headers)
             if verdict.dead:
@@ -128,13 +92,23 @@ class Transport:
                 self._refused(connection, ask, token, verdict, renewed=renewed)
             wait = _pause(ask, reply, verdict, number)
             if wait is None or waited + wait > self._patience or number == TRIES - 1:
-                raise error_of(ask, verdict, _url(self._tokens, token, connection, ask), _status(reply))
+                error = error_of(ask, verdict, _url(self._tokens, token, connection, ask), _status(reply))
+                if isinstance(error, RateLimited) and (verdict.retry_after or 0) >= LONG:
+                    error.hold = place.name
+                raise error
             waited += wait
             time.sleep(wait)
-        raise Unavailable(f"{ask.method} {ask.path}: no good answer", request=_request(ask, ask.path))
+        raise Unavailable(f"{ask.method} {ask.path}: no good answer", request=request_of(ask, ask.path))
 
     def _try(
-        self, connection: str, ask: Ask, token: Token, repeated: bool, record: list[dict[str, Any]]
+        self,
+        connection: str,
+        ask: Ask,
+        token: Token,
+        repeated: bool,
+        record: list[dict[str, Any]],
+        place: Place,
+        lease: str,
     ) -> tuple[Reply | NoReply, Verdict]:
         headers = {**ask.headers, "Authorization": f"Zoho-oauthtoken {token.value}"}
         body = None
@@ -154,6 +128,8 @@ class Transport:
             verdict = Verdict(Unavailable, reply.why, reply.message)
         else:
             verdict = judge(ask.product, reply.status, reply.headers, reply.body)
+        left = _credits(reply.headers) if isinstance(reply, Reply) else None
+        self._limits.leave(place, lease, verdict, left)
         record.append(call_of(ask, reply, verdict, began, repeated))
         return reply, verdict
 
@@ -163,7 +139,7 @@ class Transport:
         """A token that was just made is refused as well, so it is not the token."""
         if renewed:
             self._tokens.clear(connection, token.generation, _reason(ask, verdict))
-        request = _request(ask, _url(self._tokens, token, connection, ask))
+        request = request_of(ask, _url(self._tokens, token, connection, ask))
         if verdict.ambiguous:
             raise PermissionDenied(
                 f"{ask.product}: {verdict.message}: the user or the consent may not do this",
@@ -181,21 +157,6 @@ class Transport:
         )
 
 
-def check(ask: Ask) -> None:
-    """Raises InvalidRequest where the path could lead to another host, or the body is no JSON."""
-    odd = _FOREIGN & {*ask.path} or {".", ".."} & {*ask.path.split("/")}
-    if odd or not ask.path.startswith("/") or ask.path.startswith("//"):
-        raise InvalidRequest(
-            f"the path {ask.path!r} must begin with one slash; queries go into params", code="bad_path"
-        )
-    try:
-        orjson.dumps(ask.json)
-    except TypeError as error:
-        raise InvalidRequest(
-            f"{ask.method} {ask.path}: the body is no JSON: {error}", code="not_json"
-        ) from None
-
-
 def call_of(
     ask: Ask, reply: Reply | NoReply | None, verdict: Verdict, began: float, repeated: bool
 ) -> dict[str, Any]:
@@ -207,7 +168,7 @@ def call_of(
         "product": ask.product,
         "method": ask.method,
         "path": ask.path,
-        "params": _shown(ask.params),
+        "params": shown(ask.params),
         "status": _status(reply),
         "code": verdict.code,
         "ms": int((time.monotonic() - began) * 1000),
@@ -230,7 +191,7 @@ def error_of(ask: Ask, verdict: Verdict, url: str, status: int) -> ZohoError:
         message,
         code=verdict.code,
         status=status,
-        request=_request(ask, url),
+        request=request_of(ask, url),
         retry_after=wait,
         details=verdict.details,
     )
@@ -275,17 +236,6 @@ def _status(reply: Reply | NoReply | None) -> int:
 def _url(tokens: Tokens, token: Token, connection: str, ask: Ask) -> str:
     environment = tokens.accounts.settings_of(connection).environment
     return tokens.centre(token, connection).base(ask.product, environment) + ask.path
-
-
-def _request(ask: Ask, url: str) -> Request:
-    return Request(ask.method, url, ask.product, _shown(ask.params))
-
-
-def _shown(params: Mapping[str, str]) -> dict[str, str]:
-    return {
-        name: "***" if any(word in name.lower() for word in _SECRET) else value
-        for name, value in params.items()
-    }
 
 
 def _credits(headers: Mapping[str, str]) -> int | None:

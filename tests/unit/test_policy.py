@@ -23,7 +23,7 @@ def after(error, *, tries=0, made=NOW, chance=0.5, **options):
 
 
 RETRIED = (
-    *(errors.NotFound, errors.Conflict, errors.RateLimited, errors.Unavailable, errors.Fenced),
+    *(errors.NotFound, errors.Conflict, errors.Unavailable, errors.Fenced),
     *(errors.HandlerError, errors.SettingsError, ValueError, TimeoutError, KeyError),
 )
 DEAD = (
@@ -69,7 +69,9 @@ def test_every_error_of_zoho_is_decided_on_purpose():
         return {kind, *(each for sub in kind.__subclasses__() for each in below(sub))}
 
     assert below(ZohoError) - {ZohoError} == {
-        kind for kind in (*RETRIED, *DEAD, *HELD, TokenThrottled) if issubclass(kind, ZohoError)
+        kind
+        for kind in (*RETRIED, *DEAD, *HELD, TokenThrottled, errors.RateLimited)
+        if issubclass(kind, ZohoError)
     }
 
 
@@ -165,9 +167,27 @@ def test_nothing_comes_due_past_its_time_to_retry(error, tries, age, retry_for, 
 @given(st.floats(0, 200_000), st.integers(0, 20))
 def test_zohos_retry_after_is_kept_to(retry_after, tries):
     """Never sooner than Zoho says, nor sooner than our own backoff."""
-    decision = after(errors.RateLimited("slow", retry_after=retry_after), tries=tries, retry_for=9e9)
+    decision = after(errors.Unavailable("slow", retry_after=retry_after), tries=tries, retry_for=9e9)
     assert decision.at >= NOW + int(max(retry_after, backoff(tries + 1, 0.5)) * 1000)
     assert decision.at <= NOW + int(max(retry_after, backoff(tries + 1, 0.5)) * 1000) + 1
+
+
+@given(st.floats(0, 200_000), st.integers(0, 20), st.floats(0, 1))
+def test_a_limit_costs_no_try(retry_after, tries, chance):
+    """It comes again once there may be room, at most twice as late, and not all of them at one moment."""
+    error = errors.RateLimited("full", retry_after=retry_after)
+    decision = after(error, tries=tries, retry_for=9e9, chance=chance)
+    wait = retry_after or FIRST
+    assert (decision.state, decision.tries) == ("due", tries)
+    assert NOW + int(wait * 1000) <= decision.at <= NOW + int(wait * 2000) + 1
+
+
+def test_what_is_blocked_for_all_holds_the_job():
+    """It waits for the place to take calls again, and is not given up meanwhile."""
+    error = errors.RateLimited("day limit", retry_after=3600)
+    error.hold = "acme:books:20061234567"
+    decision = after(error, tries=2, made=NOW - 10**9, retry_for=10.0)
+    assert (decision.state, decision.tries, decision.parked) == ("held", 2, "limit:acme:books:20061234567")
 
 
 def test_an_error_is_named_in_one_line():

@@ -122,7 +122,7 @@ def build(redis, redis_server, settings, wire) -> Callable[..., House]:
         clients = Clients(redis, known, vault, wire)
         tokens = clients.tokens = Tokens(redis, known, vault, wire, **options)
         clients.consent = Consent(tokens)
-        transport = clients._transport = Transport(tokens, wire)
+        transport = clients._transport = Transport(tokens, redis, wire)
         return House(known, tokens, clients.consent, clients, transport, served, vault, redis, wire)
 
     return make

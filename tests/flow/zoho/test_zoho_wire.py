@@ -22,7 +22,7 @@ from receiver.errors import (
     SettingsError,
     Unavailable,
 )
-from receiver.zoho.transport import Ask
+from receiver.zoho.ask import Ask
 from receiver.zoho.wire import NoReply, Wire
 
 

@@ -19,8 +19,9 @@ from receiver.errors import (
     Unavailable,
     ZohoError,
 )
+from receiver.zoho.ask import Ask
 from receiver.zoho.outcomes import judge
-from receiver.zoho.transport import Ask, error_of, existing
+from receiver.zoho.transport import error_of, existing
 
 JSON = {"content-type": "application/json"}
 

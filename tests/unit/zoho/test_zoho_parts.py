@@ -17,6 +17,7 @@ from receiver.datacentres import DATA_CENTRES
 from receiver.errors import InvalidRequest, NotConnected, RateLimited, Unavailable
 from receiver.settings import Settings
 from receiver.zoho import scopes, texts
+from receiver.zoho.ask import Answer, Ask, check, shown
 from receiver.zoho.consent import KNOWN, _once, authorization_url
 from receiver.zoho.crm import _literal
 from receiver.zoho.crm_reads import stamp
@@ -24,7 +25,7 @@ from receiver.zoho.crm_records import Result, differing, only, results
 from receiver.zoho.crm_watch import moment_of
 from receiver.zoho.outcomes import Verdict
 from receiver.zoho.scopes import needed_scopes
-from receiver.zoho.transport import Answer, Ask, _pause, _shown, check
+from receiver.zoho.transport import _pause
 from receiver.zoho.wire import NoReply, Reply
 
 
@@ -201,7 +202,7 @@ def test_only_what_is_safe_is_sent_again(method, safe, reply, error, again):
 
 def test_parameters_are_shown_without_secrets():
     """What is recorded of a call names a secret parameter and hides its value."""
-    assert _shown({"page": "1", "page_token": "x", "client_secret": "y"}) == {
+    assert shown({"page": "1", "page_token": "x", "client_secret": "y"}) == {
         "page": "1",
         "page_token": "***",
         "client_secret": "***",

@@ -1,0 +1,162 @@
+"""The limits that Zoho sets, kept by all processes together: calls in flight, calls a minute, credits a day, and a brake.
+
+A place is a connection, a product and, where Zoho counts by it, an organisation. A call takes a lease there, so that a process that dies
+gives its places back. What Zoho refuses for long, a day's limit or an outage, blocks the place for everybody: due jobs wait on hold.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import RedisError
+
+from receiver import keys
+from receiver.errors import RateLimited, Unavailable
+from receiver.event import new_id
+from receiver.zoho import costs, token_scripts
+from receiver.zoho.ask import request_of
+from receiver.zoho.token_row import number, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from redis import Redis
+
+    from receiver.settings_tables import ConnectionSettings
+    from receiver.zoho.ask import Ask
+    from receiver.zoho.outcomes import Verdict
+
+FAILURES = 10
+"""Calls in a row that Zoho does not answer until a place counts as out of order."""
+LONG = 5.0
+"""Seconds of waiting from which a limit is a block for all: shorter ones are waited out by the call."""
+WAYS = {"44": "blocked for some time: too many calls a minute", "45": "day limit"}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a limit is counted."""
+
+    name: str
+    lease: float
+    allowed: costs.Allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One place as it is now, for people. Credits are of the last 24 hours; `left` is what Zoho said last, or None."""
+
+    place: str
+    in_flight: int
+    lately: int
+    spent: int
+    left: int | None
+    blocked: str
+    blocked_for: float
+
+
+class Limits:
+    """Admits calls. Without an answer of Redis a call is made: its run could not be ended anyway."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._admit = redis.register_script(token_scripts.source("admit"))
+        self._leave = redis.register_script(token_scripts.source("leave"))
+
+    def enter(
+        self, place: Place, ask: Ask, *, patience: float, behind: bool, fence: Callable[[], None]
+    ) -> str:
+        """A call's lease, once there is room for it. Raises RateLimited where that takes longer than `patience` seconds.
+
+        `behind`: the work of replays and backfills, which leaves half of the room to live events.
+        """
+        call, heavy = new_id(), costs.heavy(ask)
+        until = time.monotonic() + patience
+        most = place.allowed
+        while True:
+            given = [
+                place.name, call, int(place.lease * 1000), most.in_flight, most.heavy if heavy else 0, most.per_minute, most.credits,
+                costs.cost(ask), int(behind),
+            ]  # fmt: skip
+            try:
+                said = self._admit(args=[text(each) for each in given])
+            except RedisError:
+                return ""
+            wait = number(said[0]) / 1000
+            if not wait:
+                return call
+            why, blocked = text(said[1]), len(said) > 2
+            nap = wait if wait > 0.1 else wait * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
+            if blocked or time.monotonic() + nap > until:
+                raise full(place.name, ask, why, wait, blocked=blocked)
+            time.sleep(nap)
+            fence()
+
+    def leave(self, place: Place, call: str, verdict: Verdict, credits_left: int | None) -> None:
+        """A call is over: its place is free, and what it taught is known to all."""
+        if not call:
+            return
+        wait = verdict.retry_after or 0.0
+        block = wait if verdict.error is RateLimited and wait >= LONG else 0.0
+        failed = verdict.error is Unavailable and verdict.code != "too_large"
+        why = WAYS.get(verdict.code, "Zoho asks for a pause") if block else "an outage"
+        given = [
+            place.name, call, "" if credits_left is None else credits_left, int(block * 1000), why, int(failed), FAILURES,
+        ]  # fmt: skip
+        with suppress(RedisError):  # its lease ends by itself
+            self._leave(args=[text(each) for each in given])
+
+
+def full(place: str, ask: Ask, why: str, wait: float, *, blocked: bool) -> RateLimited:
+    """The error of a call that was not made; `place` names the hold where it is one."""
+    error = RateLimited(
+        f"{ask.product} {ask.method} {ask.path}: not sent, {why}",
+        code="not_sent",
+        request=request_of(ask, ask.path),
+        retry_after=max(wait, 1.0),
+    )
+    error.hold = place if blocked else ""
+    return error
+
+
+def place_of(connection: str, ask: Ask, organisation: str, settings: ConnectionSettings) -> Place:
+    """Where a call is counted: CRM's limits are the client's at one organisation, those of Books and Desk the organisation's own."""
+    name = f"{connection}:{ask.product}" + (f":{organisation}" if organisation else "")
+    return Place(name, ask.deadline + 5.0, costs.allowed(ask.product, settings))
+
+
+def uses(redis: Redis, most: int = 100) -> list[Use]:
+    """The places called at lately, as they are now. Reads only."""
+    now = time.time_ns() // 1_000_000
+    found = cast(
+        "list[bytes]", redis.zrevrangebyscore(keys.calls_places(), "+inf", now - 7 * 86_400_000, 0, most)
+    )
+    names = [text(each) for each in found]
+    pipe = redis.pipeline(transaction=False)
+    for name in names:
+        pipe.zcount(keys.calls_in_flight(name), now, "+inf")
+        pipe.zcount(keys.calls_lately(name), now - 60_000, "+inf")
+        pipe.hgetall(keys.calls_credits(name))
+        pipe.get(keys.calls_blocked(name))
+        pipe.pttl(keys.calls_blocked(name))
+    answers = pipe.execute()
+    return [_use(name, answers[5 * index : 5 * index + 5], now) for index, name in enumerate(names)]
+
+
+def _use(name: str, said: list[Any], now: int) -> Use:
+    book = {text(key): number(value) for key, value in said[2].items()}
+    hour = now // 3_600_000
+    spent = sum(value for key, value in book.items() if key.isdecimal() and int(key) > hour - 24)
+    return Use(
+        name,
+        int(said[0]),
+        int(said[1]),
+        spent,
+        book.get("left"),
+        text(said[3] or ""),
+        max(0, int(said[4])) / 1000,
+    )
