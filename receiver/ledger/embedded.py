@@ -292,7 +292,9 @@ class Embedded:
         try:
             place = client.config_get("dir")["dir"]
             info = client.info("server")
-            if client.info("persistence")["loading"]:  # CONFIG and INFO are answered meanwhile, and nothing else
+            if client.info("persistence")[
+                "loading"
+            ]:  # CONFIG and INFO are answered meanwhile, and nothing else
                 raise redis.BusyLoadingError
         except (redis.RedisError, OSError) as error:
             if isinstance(error, redis.BusyLoadingError):
