@@ -37,7 +37,8 @@ class Seals:
         """
         proofs = lock.proofs if lock else Names()
         if record.verdict == "accepted" and not record.reason:
-            return replace(record, delivery=cover(record.delivery, proofs)[0])
+            covered = cover(record.delivery, proofs)[0]
+            return record if covered is record.delivery else replace(record, delivery=covered)
         covered, pieces = cover(record.delivery, proofs.widened(self._known))
         sealed = self._vault.seal(_context(covered.id), orjson.dumps(pieces).decode()) if pieces else ""
         # No source's proof is in its path, but a secret may be taken for a source's name.

@@ -67,12 +67,13 @@ class Names:
 
 def cover(delivery: Delivery, names: Names) -> tuple[Delivery, list[Piece]]:
     """The delivery with *** in the place of each secret, and what stood there."""
+    hidden, known = names.headers, names.known
     pieces: list[Piece] = [
         ("header", index, value)
         for index, (name, value) in enumerate(delivery.headers)
-        if value and (name in names.headers or names_a_secret(name) or _holds_known(value, names.known))
+        if (name in hidden or names_a_secret(name) or (known and _holds_known(value, known))) and value
     ]
-    headers = _with_headers(delivery, [(at, MASK) for _, at, _ in pieces])
+    headers = _with_headers(delivery, [(at, MASK) for _, at, _ in pieces]) if pieces else delivery.headers
     query, body = delivery.query, delivery.body
     if names.parameters or names.wide:
         query = _cut("query", query, _in_form(query, names), names, pieces)
@@ -101,7 +102,7 @@ def _with_headers(delivery: Delivery, values: list[tuple[int, str]]) -> tuple[tu
 
 
 def _holds_known(value: str, known: Sequence[bytes]) -> bool:
-    return bool(known) and any(each in value.encode("latin-1", "replace") for each in known)
+    return any(each in value.encode("latin-1", "replace") for each in known)
 
 
 def _in_body(raw: bytes, names: Names) -> Iterator[Span]:

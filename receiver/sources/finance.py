@@ -6,6 +6,7 @@ https://www.zoho.com/us/subscriptions/kb/webhooks/securing-webhooks.html
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
@@ -152,21 +153,28 @@ class Finance(Product):
 
 def signed_texts(delivery: Delivery) -> tuple[bytes, ...]:
     """What Zoho may have signed: one text, or two for a form, as it does not say if `+` is a blank."""
-    query = body.pairs(delivery.query)
-    if [name for name, _ in query] not in ([], [b"event"]):
-        raise Malformed(
-            "the URL carries more than one ?event=..., which a signature of this kind cannot protect"
-        )
+    query = _signed_query(delivery.query)
     if body.kind(delivery) != "form":
         return (_joined(query) + delivery.body,)
     for name in body.fields(delivery.body):
         if not _FIELD.fullmatch(name):
             raise Malformed("a form field with a name that no field of Zoho has")
-    joined = _joined(query + body.pairs(delivery.body))
+    joined = _joined([*query, *body.pairs(delivery.body)])
     return tuple(dict.fromkeys((unquote_to_bytes(joined.replace(b"+", b" ")), unquote_to_bytes(joined))))
 
 
-def _joined(pairs: list[tuple[bytes, bytes]]) -> bytes:
+@lru_cache(256)
+def _signed_query(query: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """The pairs of a query that a signature covers. Remembered, as the URL is."""
+    pairs = tuple(body.pairs(query))
+    if [name for name, _ in pairs] not in ([], [b"event"]):
+        raise Malformed(
+            "the URL carries more than one ?event=..., which a signature of this kind cannot protect"
+        )
+    return pairs
+
+
+def _joined(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
     return b"".join(name + value for name, value in sorted(pairs, key=lambda pair: pair[0]))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -142,19 +143,7 @@ class Product:
 
         For bodies that do not say what happened. A word not listed is refused: who sends may not choose.
         """
-        said = body.fields(delivery.query).get("event", "")
-        if isinstance(said, list):
-            raise Malformed("the URL says ?event= more than once")
-        if not said:
-            if len(way.events) > 1:
-                raise Malformed(f"which of {', '.join(way.events)}? Let the URL in Zoho end with ?event=...")
-            return way.events[0] if way.events else ""
-        for word in way.events:
-            if self.named(word).lower() == self.named(said).lower():
-                return word
-        raise Malformed(
-            f"the URL says ?event={said[:60]}, which [sources.{way.name}] does not list in its events"
-        )
+        return _event_in_url(self, delivery.query, way.name, way.events)
 
     def _identity(self, event: Event, delivery: Delivery, way: Way, fact: Sequence[object] | None) -> str:
         window = self.window(way)
@@ -175,6 +164,22 @@ class Product:
 def unlisted(way: Way, example: str) -> str:
     """The problem of a source whose bodies do not say what happened, while no events are listed."""
     return f'sources.{way.name}.events: list what the rules tell, for example events = ["{example}"]'
+
+
+@lru_cache(256)
+def _event_in_url(product: Product, query: bytes, source: str, events: tuple[str, ...]) -> str:
+    """Remembered, since a URL in Zoho is typed once and called for years."""
+    said = body.fields(query).get("event", "")
+    if isinstance(said, list):
+        raise Malformed("the URL says ?event= more than once")
+    if not said:
+        if len(events) > 1:
+            raise Malformed(f"which of {', '.join(events)}? Let the URL in Zoho end with ?event=...")
+        return events[0] if events else ""
+    for word in events:
+        if product.named(word).lower() == product.named(said).lower():
+            return word
+    raise Malformed(f"the URL says ?event={said[:60]}, which [sources.{source}] does not list in its events")
 
 
 def need_secret(way: Way, keys: Keys) -> None:
