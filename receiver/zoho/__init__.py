@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from receiver.zoho.clients import Clients
     from receiver.zoho.crm import CRM
     from receiver.zoho.desk import Desk
+    from receiver.zoho.gather import Gather
     from receiver.zoho.tokens import Tokens
     from receiver.zoho.transport import Transport
     from receiver.zoho.vault import Vault
@@ -71,6 +72,7 @@ class Zoho:
         shadow: bool = False,
         on_write: OnWrite | None = None,
         behind: bool = False,
+        gather: Gather | None = None,
     ) -> None:
         """`organisations` names per product the organisation id that stands for the configured one; `fence`
         runs before each request and may raise Fenced. `behind`: live events go before these calls.
@@ -85,6 +87,7 @@ class Zoho:
         self._fence = fence
         self._on_write = on_write
         self._behind = behind
+        self._gather = gather
 
     @cached_property
     def crm(self) -> CRM:
@@ -175,6 +178,38 @@ class Zoho:
                 f"connections.{self.connection}: no organisation of {product} is set; add   {which}"
             )
         return found
+
+    @property
+    def gather(self) -> Gather:
+        """What reads of many jobs come together in."""
+        if self._gather is None:
+            from receiver.zoho.gather import Gather  # noqa: PLC0415 - loaded when it is used
+
+            self._gather = Gather()
+        return self._gather
+
+    def note_shared(self, product: str, path: str) -> None:
+        """Record a read that somebody else's call brought along."""
+        import time  # noqa: PLC0415 - loaded when it is used
+
+        line = {
+            "at": int(time.time() * 1000),
+            "product": product,
+            "method": "GET",
+            "path": path,
+            "params": {},
+        }
+        self.calls.append(
+            {
+                **line,
+                "status": 200,
+                "code": "shared",
+                "ms": 0,
+                "credits": None,
+                "write": False,
+                "repeated": False,
+            }
+        )
 
     @property
     def connection_settings(self) -> ConnectionSettings:

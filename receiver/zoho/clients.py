@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from receiver.zoho import OnWrite, Zoho
 from receiver.zoho.consent import Consent
 from receiver.zoho.device import DeviceConsent
+from receiver.zoho.gather import Gather
 from receiver.zoho.tokens import Tokens
 from receiver.zoho.transport import Transport
 
@@ -30,6 +31,7 @@ class Clients:
         self.consent = Consent(self.tokens)
         self.device = DeviceConsent(self.tokens, self.consent.grants)
         self._transport = Transport(self.tokens, redis, http)
+        self._gather = Gather()
 
     def for_job(
         self,
@@ -64,6 +66,7 @@ class Clients:
             shadow=shadow or self.settings.mode == "shadow",
             on_write=on_write,
             behind=behind,
+            gather=self._gather,
         )
 
     def _customer(self, connection: str, product: str, organisation: str, channel: str) -> str:
