@@ -7,24 +7,22 @@ read but for the event's name, and GET, which has no body, is refused.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from receiver.errors import Malformed
-from receiver.sources import body, pointer, reading, signing, strict_json
+from receiver.sources import body, signing
 from receiver.sources.guide import Guide
-from receiver.sources.product import WEEK, unlisted
+from receiver.sources.product import Product, unlisted
 from receiver.sources.signed_body import HmacBody
-from receiver.sources.source import Parsed
+from receiver.sources.written import Written
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from receiver.event import Delivery
-    from receiver.sources.source import Verified, Way
+    from receiver.sources.source import Parsed, Verified, Way
 
 RESOURCES = ("project", "milestone", "tasklist", "task", "issue", "timesheet")
-IDS = {"task": "taskId", "project": "projectId"}
-"""Where a public receiver finds the ids in the standard parameters; `id` of the source points elsewhere."""
 
 
 GUIDE = Guide(
@@ -45,14 +43,16 @@ GUIDE = Guide(
 5. Make it the action of the business rule that means {event}.
 """,
     defaults=(("id", "/id"), ("time", "/modified_time")),
-    ids=("/id", "/taskId"),
+    ids=("/id",),
     times=("/modified_time",),
 )
 
 
-class Projects(HmacBody):
-    """One event for each request, named by the URL."""
+class Projects(HmacBody, Written):
+    """One event for each request, named by the URL or, where `type` points to it, by the body, which is signed."""
 
+    methods = frozenset({"POST"})
+    knows = frozenset({"type"})
     guide = GUIDE
     header = "x-zp-webhook-signature"
     spellings = (signing.from_base64, signing.from_hex)
@@ -60,59 +60,21 @@ class Projects(HmacBody):
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:
         """A bare request; a GET with parameters is a webhook set to GET, and is told so."""
-        return super().handshake(delivery, way) and (delivery.method != "GET" or not delivery.query)
+        return Product.handshake(self, delivery, way) and (delivery.method != "GET" or not delivery.query)
 
     def problems(self, way: Way) -> Sequence[str]:
         """Where nothing can say what happened."""
-        return [*super().problems(way), *(() if way.events else [unlisted(way, "task.updated")])]
-
-    def window(self, way: Way) -> float:
-        """A week where the body says when the record was changed, so that no two facts read alike."""
-        return WEEK if way.time and way.dedupe == "" and way.dedupe_for is None else super().window(way)
+        named = way.events or way.type
+        return [*Product.problems(self, way), *(() if named else [unlisted(way, "task.updated")])]
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
-        """The one event, named by the URL."""
-        word = self._event_in_url(delivery, way)
-        if not word:
+        """The one event, of the body: the query is not signed, and nothing of it but the event's name is read."""
+        if body.kind(delivery) == "empty":
             raise Malformed(
-                f'nothing says what happened: list it in [sources.{way.name}], events = ["task.updated"], '
-                "and let the URL in Zoho end with ?event=task.updated"
+                "the body is empty: let the webhook send its parameters in the body, which is what is signed"
             )
-        kind = self.named(word)
-        data = reading.present(_document(delivery))
-        when = reading.instant(pointer.find(data, way.time)) if way.time else None
-        event = self._event(
-            delivery,
-            way,
-            verified,
-            None if when is None else (delivery.digest(), when),
-            type=kind,
-            native=word,
-            data=data,
-            organisation=way.organisation,
-            record_id=_record_id(data, kind, way),
-            occurred=when,
-        )
-        return Parsed([event])
+        return super().parse(delivery, way, verified)
 
     def types(self) -> Sequence[str]:
         """The things that rules are about; the admin names the verbs, in zohook.toml."""
         return [f"projects.{resource}.*" for resource in RESOURCES]
-
-
-def _document(delivery: Delivery) -> Any:
-    what = body.kind(delivery)
-    if what == "empty":
-        raise Malformed(
-            "the body is empty: let the webhook send its parameters in the body, which is what is signed"
-        )
-    if what == "other":
-        raise Malformed("the body is neither JSON nor a form")
-    return strict_json.loads(delivery.body) if what == "json" else body.form(delivery)
-
-
-def _record_id(data: Any, kind: str, way: Way) -> str:
-    if way.id:
-        return reading.identifier(pointer.find(data, way.id))
-    name = IDS.get(kind.split(".")[1].lower(), "id") if kind.count(".") else "id"
-    return reading.identifier(data.get(name)) if isinstance(data, dict) else ""

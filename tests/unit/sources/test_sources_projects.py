@@ -52,13 +52,22 @@ def test_a_body_of_the_admins_own():
 
 
 def test_standard_parameters():
-    """A form's names are those of a public receiver; the id of a thing that it does not name is `id`."""
-    event = told(b"taskId=17&taskName=Fit+the+worktop&projectId=5")
-    assert (event.record_id, event.data["taskName"]) == ("17", "Fit the worktop")
-    assert told(b"id=9&taskId=17", query=b"event=issue.closed").record_id == "9"
-    assert told(b'["a"]', kind="application/json").record_id == ""
-    odd = Way("projects", "projects", events=("odd",))
-    assert told(b"id=3", odd, b"").record_id == "3"
+    """A form is read as well; where the id is, the settings say."""
+    event = told(b"taskId=17&taskName=Fit+the+worktop", replace(WAY, id="/taskId"))
+    assert (event.type, event.record_id, event.data["taskName"]) == (
+        "projects.task.updated",
+        "17",
+        "Fit the worktop",
+    )
+    assert told(b"taskId=17").record_id == ""
+
+
+def test_the_body_may_name_the_event():
+    """What the signature covers cannot be changed by who sends it again, which the URL can."""
+    way = replace(WAY, type="/what")
+    assert told(b"what=issue.closed&id=1", way).type == "projects.issue.closed"
+    with pytest.raises(Malformed, match="does not list"):
+        told(b"what=issue.opened&id=1", way)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +103,7 @@ def test_get_is_refused_for_its_query_is_not_signed():
 
 def test_parameters_in_the_query_are_not_read():
     """What stands in the URL may be anybody's: the signature covers the body only."""
-    event = told(b"taskId=17", query=b"event=task.updated&taskId=99&projectId=1")
+    event = told(b"taskId=17", replace(WAY, id="/taskId"), b"event=task.updated&taskId=99&projectId=1")
     assert (event.record_id, event.data) == ("17", {"taskId": "17"})
 
 
