@@ -18,6 +18,8 @@ from receiver.sources import PRODUCTS, looks_like, mistaken_for, pointer, readin
 from receiver.sources.source import Verified, Way
 
 FUZZ = settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(FUZZ, max_examples=25)
+"""For what runs over all products: the flood has the numbers, hypothesis the smallest example."""
 BODIES = [file.read_bytes() for file in sorted(SAMPLES.glob("*/*.json"))]
 NASTY = [
     *[
@@ -144,7 +146,7 @@ def sound(event: Event) -> None:
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-@FUZZ
+@FEW
 @given(
     body=bodies,
     query=queries,
@@ -169,7 +171,7 @@ headers = st.text(st.characters(codec="latin-1"), max_size=80)
 
 
 @pytest.mark.parametrize("product", PRODUCTS)
-@FUZZ
+@FEW
 @given(body=bodies, query=queries, proof=headers, kind=headers | st.sampled_from(TYPES))
 def test_any_proof_is_refused_with_an_error_of_a_delivery(product, body, query, proof, kind):
     """Random proofs are refused, and nothing but the errors of a delivery escapes."""

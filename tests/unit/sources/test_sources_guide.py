@@ -95,6 +95,14 @@ def test_a_time_is_moved_to_now_in_its_own_form(time):
         assert re.sub(r"\d", "0", new) == re.sub(r"\d", "0", time)
 
 
+def test_the_organisation_is_that_of_the_source():
+    """In the form that it had; where none is configured it stays."""
+    guide = Guide(organisations=("/org", "/of/*"))
+    document = {"org": 5, "of": ["6", "7"]}
+    assert renewed(document, guide, NOW, "77") == {"org": 77, "of": ["77", "77"]}
+    assert renewed(document, guide, NOW) == document
+
+
 def test_times_keep_their_distance():
     """What was an hour before stays an hour before, and what is no time stays what it is."""
     new = renewed(
