@@ -41,6 +41,15 @@ class ChannelSettings(Table):
     life: Seconds = 6 * 86_400 + 23 * 3600
 
 
+def _network(value: object) -> object:
+    if isinstance(value, bool):  # Python takes it for the address 0.0.0.1
+        raise ValueError(f"{value!r} is no network")  # noqa: TRY004 - pydantic's errors are ValueErrors
+    return value
+
+
+Network = Annotated[IPvAnyNetwork, BeforeValidator(_network)]
+
+
 class RedisSettings(Table):
     """`[redis]`: where the ledger is. Without a url the embedded server of the project's folder is used."""
 
@@ -65,7 +74,7 @@ class WebSettings(Table):
     """How long a connection may rest between requests; that of a trusted proxy at least 75 s, as proxies expect."""
     connections: int = Field(default=100, ge=1)
     """Per client address and web process: beyond it the one of that address that has waited longest is closed."""
-    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    trusted_proxies: tuple[Network, ...] = ()
     """Addresses or networks whose X-Forwarded-For is believed; nobody else's is."""
     unauthenticated_rate: float = Field(default=50, gt=0)
     """Unauthenticated requests a second, per client address and per source, once the burst is used up; then 429."""
@@ -307,4 +316,7 @@ def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
             model = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
         elif model is not None:
             model = get_args(model)[-1] if get_args(model) else None
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    tables = [
+        each for each in (model, *get_args(model)) if isinstance(each, type) and issubclass(each, BaseModel)
+    ]
+    return [name for table in tables for name in table.model_fields]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from receiver.simulator.crm_records import Change, Records
     from receiver.simulator.deliver import Sender
 
+BOUNDARY = "----zoho-3d5f"
 MERGE = re.compile(r"\$\{!?(\w+)\.([^{}]+)\}")
 ON = {
     "create": ("insert",),
@@ -57,8 +58,8 @@ class Workflow:
             raise ValueError("no such module or moment")
         if rule.method not in ("POST", "PUT", "GET", "DELETE"):
             raise ValueError("method: POST, PUT, GET or DELETE")
-        if rule.format not in ("json", "raw", "form", "none"):
-            raise ValueError("format: json, raw, form or none")
+        if rule.format not in ("json", "raw", "form", "multipart", "none"):
+            raise ValueError("format: json, raw, form, multipart or none")
         if len(rule.headers) > 10 or any(name.upper() == "HOST" for name in rule.headers):
             raise ValueError("headers: at most ten, and none may be Host")
         self.rules.append(rule)
@@ -88,6 +89,9 @@ class Workflow:
         elif rule.format == "form":
             body = urlencode(params).encode()
             headers["content-type"] = "application/x-www-form-urlencoded;charset=UTF-8"
+        elif rule.format == "multipart":  # nobody has seen which of the two Zoho sends
+            body = multipart(params)
+            headers["content-type"] = f"multipart/form-data; boundary={BOUNDARY}"
         elif rule.format != "none":
             body = self.fill(rule.body, change).encode()
             kind = "application/json" if rule.format == "json" else "text/plain"
@@ -112,6 +116,15 @@ class Workflow:
             return shown(change.record.values.get(key))
 
         return MERGE.sub(value, template)
+
+
+def multipart(params: dict[str, str]) -> bytes:
+    """The parameters as parts of a form."""
+    parts = [
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{text}\r\n'
+        for name, text in params.items()
+    ]
+    return f"{''.join(parts)}--{BOUNDARY}--\r\n".encode()
 
 
 def shown(value: Any) -> str:

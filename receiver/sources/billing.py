@@ -22,7 +22,21 @@ if TYPE_CHECKING:
     from receiver.event import Delivery
     from receiver.sources.source import Way
 
-_WORD = re.compile(r"(subscription|invoice|payment|card|customer|trial)_(\w+)")
+RESOURCES = (
+    "subscription",
+    "invoice",
+    "payment",
+    "card",
+    "customer",
+    "trial",
+    "creditnote",
+    "refund",
+    "quote",
+    "addon",
+    "plan",
+)
+
+_WORD = re.compile(rf"({'|'.join(RESOURCES)})_(\w+)")
 
 
 GUIDE = replace(
@@ -55,7 +69,8 @@ class Billing(Finance):
 
     def types(self) -> Sequence[str]:
         """The family's records, and those that only Billing has."""
-        return [*super().types(), "billing.subscription.*", "billing.payment.*"]
+        own = [f"billing.{resource}.*" for resource in RESOURCES]
+        return list(dict.fromkeys([*super().types(), *own]))
 
     def _word(self, delivery: Delivery, way: Way, document: dict[str, Any]) -> str:
         said = _read(document).event_type

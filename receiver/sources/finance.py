@@ -121,7 +121,9 @@ class Finance(Product):
             data=document,
             organisation=_organisation(delivery, way, document),
             record_id=reading.identifier(named),
-            occurred=self.instant(_time(document, record, way), way),
+            occurred=self.instant(
+                pointer.find(document, way.time) if way.time else document.get("event_time"), way
+            ),
         )
         return Parsed([event])
 
@@ -176,13 +178,6 @@ def _signed_query(query: bytes) -> tuple[tuple[bytes, bytes], ...]:
 
 def _joined(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
     return b"".join(name + value for name, value in sorted(pairs, key=lambda pair: pair[0]))
-
-
-def _time(document: dict[str, Any], record: dict[str, Any], way: Way) -> object:
-    """When it happened, which Billing's events tell; else when the record was last changed, which is what set the rule off."""
-    if way.time:
-        return pointer.find(document, way.time)
-    return document.get("event_time") or record.get("last_modified_time")
 
 
 def _record(document: dict[str, Any], kind: str) -> tuple[str, dict[str, Any]]:

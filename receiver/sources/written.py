@@ -26,8 +26,8 @@ class Written(Product):
     """The event where neither URL nor settings name one; empty where that says too little."""
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:
-        """A request that brings nothing at all: a rule's own brings its secret at least."""
-        bare = not delivery.query and body.kind(delivery) == "empty"
+        """A HEAD, or a GET or POST that brings nothing at all: a rule's own brings its secret at least."""
+        bare = delivery.method in ("GET", "POST") and not delivery.query and body.kind(delivery) == "empty"
         return delivery.method == "HEAD" or (bare and not carries(delivery, static_secret.header(way)))
 
     def window(self, way: Way) -> float:

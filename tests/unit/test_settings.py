@@ -123,6 +123,22 @@ BAD = [
     ("[sources]\n'Crm' = 'crm_channel'", ["sources", "Crm", "small letters"]),
     ("[sources]\ncrm = { events = ['Deals.all'] }", ["sources.crm.product", "required"]),
     ("[sources]\ncrm = 5", ["sources.crm"]),
+    (
+        "[sources.x]\nproduct = 'custom'\ntimezone = 'Europe/Berlim'",
+        ["sources.x.timezone", '"Europe/Berlin"'],
+    ),
+    ("[sources.x]\nproduct = 'custom'\ntimezone = '../etc/passwd'", ["sources.x.timezone", "no time zone"]),
+    ("[sources.x]\nproduct = 'custom'\ntime_format = '%Q'", ["sources.x.time_format", "%d/%m/%Y"]),
+    ("[sources.x]\nproduct = 'custom'\nhmac = {}", ["sources.x.hmac.header", "required"]),
+    ("[sources.x]\nproduct = 'custom'\nhmac = { header = '' }", ["sources.x.hmac.header", "at least 1"]),
+    (
+        "[sources.x]\nproduct = 'custom'\nhmac = { header = 'X', hash = 'md5' }",
+        ["sources.x.hmac.hash", "sha256"],
+    ),
+    (
+        "[sources.x]\nproduct = 'custom'\nhmac = { header = 'X', enconding = 'hex' }",
+        ["did you mean 'encoding'"],
+    ),
     ("[sources.crm]\nproduct = 'crm_channel'\ndedup = '/id'", ["sources.crm.dedup", "did you mean 'dedupe'"]),
     ("[connections.acme]\ndc = 'mars'", ["mars", "eu", "us"]),
     ("[connections.acme]\ndc = 'simulator'", ["[simulator] url"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from zoneinfo import ZoneInfo
 
 import pytest
 from signed_deliveries import SECRETS, finance, finance_signature, sample
@@ -200,6 +201,14 @@ def test_pointers_win():
     assert (event.record_id, event.occurred) == ("INV-1", 1_700_000_000_000)
 
 
+def test_times_without_an_offset_are_in_the_zone_of_the_source():
+    """A body of the admin's own may hold them as the organisation shows them."""
+    zone = ZoneInfo("America/New_York")
+    way = Way("books", "books", events=("invoice.paid",), time="/at", zone=zone, time_format="%d %b %Y %H:%M")
+    event = ran(finance(None, b'{"invoice":{"invoice_id":1},"at":"01 Jul 2026 04:15"}'), way)
+    assert event.occurred == 1_782_893_700_000
+
+
 @pytest.mark.parametrize("product", ["inventory", "invoice", "billing", "expense"])
 def test_the_sisters_name_themselves(product):
     """Each product of the family puts its own name before the type."""
@@ -229,6 +238,7 @@ def test_billing_names_its_events():
         ],
         *[
             ("subscription_cancellation_scheduled", "billing.subscription.cancellation_scheduled"),
+            ("creditnote_refund", "billing.creditnote.refund"),
             ("ping", "billing.ping"),
         ],
     ],
