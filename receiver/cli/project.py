@@ -30,7 +30,7 @@ def with_source(text: str, name: str, given: Mapping[str, Any]) -> str:
             document.add(tomlkit.nl())
         document["sources"] = tomlkit.table()
     sources = cast("Any", document["sources"])
-    pairs = ", ".join(f"{key} = {tomlkit.item(value).as_string()}" for key, value in given.items())
+    pairs = ", ".join(f"{key} = {_in_line(value)}" for key, value in given.items())
     row = tomlkit.value(f"{{ {pairs} }}" if len(given) > 1 else tomlkit.item(given["product"]).as_string())
     # What stands after the last source belongs to what follows: comments on the next table, and blank lines.
     rest: list[Any] = []
@@ -40,6 +40,14 @@ def with_source(text: str, name: str, given: Mapping[str, Any]) -> str:
     sources[name] = row
     body.extend(rest)
     return tomlkit.dumps(document)
+
+
+def _in_line(value: Any) -> str:
+    if not isinstance(value, dict):
+        return tomlkit.item(value).as_string()
+    table = tomlkit.inline_table()
+    table.update(value)
+    return table.as_string()
 
 
 def without_source(text: str, name: str) -> str:

@@ -70,7 +70,7 @@ def _is_typed(lock: Lock) -> bool:
 def _lines(place: Place, lock: Lock, redis: Redis | None, *, secret: bool) -> Iterator[tuple[str, str]]:
     for index, (_, url) in enumerate(addresses(place.settings, lock)):
         yield "" if index else "address", url
-    yield "proof", guide.filled(lock.source.guide.proof, **words(lock))
+    yield "proof", guide.filled(lock.source.guided(lock.way).proof, **words(lock))
     if lock.way.connection:
         yield "connection", lock.way.connection
     if secret and _is_typed(lock):

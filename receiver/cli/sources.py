@@ -130,8 +130,13 @@ def title(lock: Lock) -> str:
 def words(lock: Lock) -> dict[str, Any]:
     """What the marks of a guide stand for that are the same for all events."""
     way = lock.way
-    header = "-".join(part.capitalize() for part in way.secret_header.split("-"))
-    place = f"the header {header}" if way.secret_header else f"the parameter {way.secret_parameter}"
+    header = "-".join(
+        part.capitalize() for part in (way.hmac.header if way.hmac else way.secret_header).split("-")
+    )
+    if way.secret_user:
+        place = f"basic authentication with the user {way.secret_user}"
+    else:
+        place = f"the header {header}" if header else f"the parameter {way.secret_parameter}"
     return {"name": way.name, "header": place}
 
 
@@ -139,7 +144,8 @@ def steps(settings: Settings, lock: Lock, secret: str) -> str:
     """What to do at Zoho's screen. `secret` is what to type there; what stands in its place is for the caller to say."""
     (event, url), *others = addresses(settings, lock)
     about = guide.words_of(event) if event else {"event": "that", "module": "Deals", "record": "Deal"}
-    text = guide.filled(lock.source.guide.screen, url=url, secret=secret, **words(lock), **about)
+    screen, typed = lock.source.guided(lock.way).screen, f"{lock.way.secret_prefix}{secret}"
+    text = guide.filled(screen, url=url, secret=typed, **words(lock), **about)
     text = f"{title(lock)}{f', for {event}' if event else ''}\n\n{text}"
     if others:
         text += "\nIn the same way, each with a webhook and a URL of its own:\n\n"

@@ -5,6 +5,7 @@ Its events begin with the name of the source: `[sources] shop = { product = "cus
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from receiver.sources import recipe
@@ -47,11 +48,28 @@ GUIDE = Guide(
 )
 
 
+SIGNED = """\
+1. Let the sender call this URL with a JSON body or a form:
+
+       {url}
+
+2. Let it sign as [sources.{name}] says, with this secret as the key, and put the signature into {header}:
+
+       {secret}
+"""
+
+
 class Custom(Written):
     """One event for each request."""
 
     guide = GUIDE
     knows = Written.knows | {"hmac"}
+
+    def guided(self, way: Way) -> Guide:
+        """How to sign, where there is a recipe."""
+        return (
+            replace(GUIDE, proof="an HMAC of your recipe, in {header}", screen=SIGNED) if way.hmac else GUIDE
+        )
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:
         """A bare request, without the signature that the source expects."""

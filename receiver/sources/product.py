@@ -72,6 +72,10 @@ class Product:
         """None: the product has no words of its own for its events."""
         return None
 
+    def guided(self, way: Way) -> Guide:  # noqa: ARG002
+        """The product's one guide."""
+        return self.guide
+
     def settled(self, way: Way) -> Way:
         """As zohook.toml says."""
         return way

@@ -148,6 +148,10 @@ class Source(Protocol):
         """The event type for a word of `events`: "invoice.paid" of a books source is `books.invoice.paid`."""
         ...
 
+    def guided(self, way: Way) -> Guide:
+        """The guide for a source that is configured so."""
+        ...
+
     def settled(self, way: Way) -> Way:
         """The way with what the product itself lays down, whatever zohook.toml says."""
         ...

@@ -153,8 +153,6 @@ def test_every_product_can_be_added(source: Run, folder: Path, product: str) -> 
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
         (folder / "key.pem").write_bytes(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
         more += ["--public-key", str(folder / "key.pem")]
-    if product == "custom":
-        pytest.skip("how a custom source proves itself is its owner's to say")
     said = source("add", "mine", product, *more)
     settings = Settings.load(folder)
     assert Keyring(settings, Vault.open_or_make(settings)).locks["mine"].way.product == product
@@ -401,3 +399,23 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         project.write_env(tmp_path, "A", "1")
     with pytest.raises(SettingsError, match="cannot be written"):
         project.write_toml(tmp_path / "nowhere", "")
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        (
+            'hmac={ header = "X-Signature" }',
+            ["the signature into the header X-Signature", "Let it sign as [sources.shop] says"],
+        ),
+        ('secret_user="zoho"', ["basic authentication with the user zoho"]),
+        ('secret_prefix="Bearer "', ["       Bearer "]),
+    ],
+)
+def test_the_steps_of_a_custom_source_are_those_of_its_proof(
+    setting: str, words: list[str], source: Run
+) -> None:
+    """A recipe, a password and a prefix are each told as they are set."""
+    said = source("add", "shop", "custom", "--event", "order.paid", "--set", setting)
+    for word in words:
+        assert word in said
