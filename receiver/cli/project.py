@@ -44,10 +44,10 @@ def with_source(text: str, name: str, given: Mapping[str, Any]) -> str:
 
 def _in_line(value: Any) -> str:
     if not isinstance(value, dict):
-        return tomlkit.item(value).as_string()
+        return str(tomlkit.item(value).as_string())
     table = tomlkit.inline_table()
     table.update(value)
-    return table.as_string()
+    return str(table.as_string())
 
 
 def without_source(text: str, name: str) -> str:

@@ -32,13 +32,13 @@ GUIDE = Guide(
 
        {secret}
 
-3. In Deluge that is:
+3. In Deluge that is, with the value above in the variable secret:
 
        response = invokeurl
        [
          url: "{url}"
          type: POST
-         headers: {"{header}": "{secret}", "Content-Type": "application/json"}
+         headers: {"X-Webhook-Token": secret, "Content-Type": "application/json"}
          body: {"id": record_id, "at": zoho.currenttime}.toString()
        ];
 """,
