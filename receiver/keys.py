@@ -321,6 +321,16 @@ def calls_places() -> str:
     return "zh:q"
 
 
+def calls_log() -> str:
+    """List of the last 5,000 calls to Zoho, newest first, JSON, for the page of API activity."""
+    return "zh:api"
+
+
+def calls_of_day(day: str) -> str:
+    """Hash of one day's calls to Zoho: `CONNECTION:PRODUCT:n` and others. Sixty days."""
+    return f"zh:api:{day}"
+
+
 def token_history(connection: str) -> str:
     """List of the last refreshes (when, by whom, outcome), JSON, no token in it. Bounded to 200."""
     return f"zh:t:{connection}:log"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
-from receiver.dashboard import actions, api, connections, deliveries, machine, views
+from receiver.dashboard import actions, api, calls, connections, deliveries, machine, views
 from receiver.dashboard.errors import HANDLERS
 from receiver.dashboard.guard import Guard
 from receiver.dashboard.house import House
@@ -31,6 +31,7 @@ PAGES: list[BaseRoute] = [
     Route("/deliveries/{id}", deliveries.delivery),
     Route("/handlers", views.handlers),
     Route("/connections", connections.connections),
+    Route("/calls", calls.calls),
     Route("/connect/callback", connections.callback, methods=["GET"]),
     Route("/live/events/{id}", views.live, methods=["GET"]),
     Route("/live/{topic}", views.live, methods=["GET"]),

@@ -91,6 +91,7 @@ class Process:
             fence=fence,
             calls=calls,
             behind=bool(claim.lane),
+            job=claim.id,
             on_write=partial(echoes.remember, self.redis, batch or [claim]),
         )
 

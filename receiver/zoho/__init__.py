@@ -73,6 +73,7 @@ class Zoho:
         on_write: OnWrite | None = None,
         behind: bool = False,
         gather: Gather | None = None,
+        job: str = "",
     ) -> None:
         """`organisations` names per product the organisation id that stands for the configured one; `fence`
         runs before each request and may raise Fenced. `behind`: live events go before these calls.
@@ -88,6 +89,7 @@ class Zoho:
         self._on_write = on_write
         self._behind = behind
         self._gather = gather
+        self._job = job
 
     @cached_property
     def crm(self) -> CRM:
@@ -157,7 +159,13 @@ class Zoho:
             for module, record_id, values in ask.touches or ((ask.path, "", ask.json),):
                 self._on_write(ask.product, module, record_id, values, False)
         return self._transport.send(
-            self.connection, ask, organisation=found, behind=self._behind, fence=self._fence, calls=self.calls
+            self.connection,
+            ask,
+            organisation=found,
+            behind=self._behind,
+            job=self._job,
+            fence=self._fence,
+            calls=self.calls,
         )
 
     def made(self, product: str, module: str, record_id: object, values: Any) -> None:

@@ -45,6 +45,7 @@ class Clients:
         shadow: bool = False,
         on_write: OnWrite | None = None,
         behind: bool = False,
+        job: str = "",
     ) -> Zoho:
         """A `Zoho` for one job. Without a connection it is the only one there is; `organisation` is the id
         that the job's event came from, which stands for the configured one in calls to that `product`. Where
@@ -67,6 +68,7 @@ class Clients:
             on_write=on_write,
             behind=behind,
             gather=self._gather,
+            job=job,
         )
 
     def _customer(self, connection: str, product: str, organisation: str, channel: str) -> str:

@@ -10,8 +10,10 @@ import random
 import time
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
+import orjson
 from redis.exceptions import RedisError
 
 from receiver import keys
@@ -22,7 +24,7 @@ from receiver.zoho.ask import request_of
 from receiver.zoho.token_row import number, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from redis import Redis
 
@@ -96,16 +98,19 @@ class Limits:
             time.sleep(nap)
             fence()
 
-    def leave(self, place: Place, call: str, verdict: Verdict, credits_left: int | None) -> None:
-        """A call is over: its place is free, and what it taught is known to all."""
-        if not call:
-            return
+    def leave(self, place: Place, call: str, ask: Ask, verdict: Verdict, line: Mapping[str, Any]) -> None:
+        """A call is over: its place is free, what it taught is known to all, and it stands in the record of all calls."""
         wait = verdict.retry_after or 0.0
         block = wait if verdict.error is RateLimited and wait >= LONG else 0.0
-        failed = verdict.error is Unavailable and verdict.code != "too_large"
+        unanswered = verdict.error is Unavailable and verdict.code != "too_large"
         why = WAYS.get(verdict.code, "Zoho asks for a pause") if block else "an outage"
+        left = line["credits"]
+        of = ":".join(place.name.split(":")[:2])
+        kept = {**line, "connection": of.partition(":")[0]}
+        day = datetime.fromtimestamp(line["at"] / 1000, UTC).date().isoformat()
         given = [
-            place.name, call, "" if credits_left is None else credits_left, int(block * 1000), why, int(failed), FAILURES,
+            place.name, call, "" if left is None else left, int(block * 1000), why, int(unanswered), FAILURES,
+            day, of, orjson.dumps(kept).decode(), int(verdict.error is not None), line["ms"], costs.cost(ask),
         ]  # fmt: skip
         with suppress(RedisError):  # its lease ends by itself
             self._leave(args=[text(each) for each in given])

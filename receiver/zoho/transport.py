@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
+from receiver import logs
 from receiver.errors import (
     ConnectionMisconfigured,
     DuplicateData,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 PATIENCE = 4.0
 """Seconds of waiting between tries, in total: a job that waits gives its thread back."""
 TRIES = 4
+SHOWN = 4_000
+"""Letters of a refused call's body and answer that are kept."""
 
 
 def _no_fence() -> None:
@@ -63,6 +66,7 @@ class Transport:
         *,
         organisation: str = "",
         behind: bool = False,
+        job: str = "",
         fence: Callable[[], None] | None = None,
         calls: list[dict[str, Any]] | None = None,
     ) -> Answer:
@@ -80,7 +84,7 @@ class Transport:
             patience = self._patience - waited
             lease = self._limits.enter(place, ask, patience=patience, behind=behind, fence=fence or _no_fence)
             waited += time.monotonic() - began
-            reply, verdict = self._try(connection, ask, token, number > 0, record, place, lease)
+            reply, verdict = self._try(connection, ask, token, number > 0, record, place, lease, job)
             if verdict.error is None and isinstance(reply, Reply):
                 return Answer(reply.status, verdict.data, reply.headers)
             if verdict.dead:
@@ -109,6 +113,7 @@ class Transport:
         record: list[dict[str, Any]],
         place: Place,
         lease: str,
+        job: str,
     ) -> tuple[Reply | NoReply, Verdict]:
         headers = {**ask.headers, "Authorization": f"Zoho-oauthtoken {token.value}"}
         body = None
@@ -128,9 +133,9 @@ class Transport:
             verdict = Verdict(Unavailable, reply.why, reply.message)
         else:
             verdict = judge(ask.product, reply.status, reply.headers, reply.body)
-        left = _credits(reply.headers) if isinstance(reply, Reply) else None
-        self._limits.leave(place, lease, verdict, left)
-        record.append(call_of(ask, reply, verdict, began, repeated))
+        line = call_of(ask, reply, verdict, began, repeated)
+        self._limits.leave(place, lease, ask, verdict, {**line, "job": job} if job else line)
+        record.append(line)
         return reply, verdict
 
     def _refused(
@@ -160,10 +165,10 @@ class Transport:
 def call_of(
     ask: Ask, reply: Reply | NoReply | None, verdict: Verdict, began: float, repeated: bool
 ) -> dict[str, Any]:
-    """One line of what was called; no secret and no body in it. `reply` is None for a call that shadow mode
-    kept back.
+    """One line of what was called; no secret in it. `reply` is None for a call that shadow mode kept back. What
+    Zoho would not take (4xx) is kept with what was sent and what was said.
     """
-    return {
+    line = {
         "at": now_ms(),
         "product": ask.product,
         "method": ask.method,
@@ -176,6 +181,11 @@ def call_of(
         "write": ask.writes,
         "repeated": repeated,
     }
+    if isinstance(reply, Reply) and verdict.error is not None and 200 <= reply.status < 500:
+        line["answer"] = logs.mask(reply.body[:SHOWN].decode(errors="replace"))
+        if ask.json is not None:
+            line["request"] = logs.mask(orjson.dumps(ask.json).decode()[:SHOWN])
+    return line
 
 
 def error_of(ask: Ask, verdict: Verdict, url: str, status: int) -> ZohoError:

@@ -10,10 +10,11 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import orjson
 import pytest
 
 from receiver import keys
-from receiver.errors import RateLimited, Unavailable
+from receiver.errors import InvalidRequest, RateLimited, Unavailable
 from receiver.zoho.limits import uses
 
 ROOT = Path(__file__).parents[3]
@@ -189,3 +190,23 @@ def test_without_redis_a_call_is_made_all_the_same(house, monkeypatch):
     monkeypatch.setattr(house.transport._limits, "_admit", gone)
     monkeypatch.setattr(house.transport._limits, "_leave", gone)
     assert house.zoho.crm.user()
+
+
+def test_every_call_is_kept_and_summed(house):
+    """A good call and a refused one: both are in the log of all calls, the refused one with what was sent and said; the day's sums add up."""
+    house.zoho.crm.user()
+    with pytest.raises(InvalidRequest):
+        house.zoho.request("crm", "POST", "/crm/v8/Leads", json={"nonsense": "a-word"})
+    refused, good = (orjson.loads(each) for each in house.redis.lrange(keys.calls_log(), 0, 1))
+    assert (good["connection"], good["product"], good["status"], "answer" in good) == (
+        "acme",
+        "crm",
+        200,
+        False,
+    )
+    assert refused["status"] == 400
+    assert "a-word" in refused["request"]
+    assert refused["code"] in refused["answer"]
+    (day,) = house.redis.keys(keys.calls_of_day("*"))
+    sums = {name.decode(): int(value) for name, value in house.redis.hgetall(day).items()}
+    assert (sums["acme:crm:n"], sums["acme:crm:failed"]) == (2, 1)
