@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 from starlette.applications import Starlette
 from starlette.routing import BaseRoute, Mount, Route
 
-from receiver.dashboard import actions, api, calls, connections, deliveries, machine, views
+from receiver.dashboard import (
+    actions,
+    api,
+    calls,
+    connections,
+    dead,
+    deliveries,
+    machine,
+    pauses,
+    views,
+)
 from receiver.dashboard.errors import HANDLERS
 from receiver.dashboard.guard import Guard
 from receiver.dashboard.house import House
@@ -26,10 +36,10 @@ PAGES: list[BaseRoute] = [
     Route("/", views.overview),
     Route("/events", views.events),
     Route("/events/{id}", views.event),
-    Route("/dead", views.dead),
+    Route("/dead", dead.dead),
     Route("/deliveries", deliveries.deliveries),
     Route("/deliveries/{id}", deliveries.delivery),
-    Route("/handlers", views.handlers),
+    Route("/handlers", pauses.handlers),
     Route("/connections", connections.connections),
     Route("/calls", calls.calls),
     Route("/connect/callback", connections.callback, methods=["GET"]),
@@ -44,7 +54,10 @@ ACTIONS: list[BaseRoute] = [
     Route("/sign-in", actions.sign_in, methods=["POST"]),
     Route("/sign-out", actions.sign_out, methods=["POST"]),
     Route("/jobs", actions.run_jobs, methods=["POST"]),
-    Route("/dead", actions.retry_dead, methods=["POST"]),
+    Route("/dead", dead.replay, methods=["POST"]),
+    Route("/replays/{id}/cancel", dead.cancel, methods=["POST"]),
+    Route("/pause", pauses.pause, methods=["POST"]),
+    Route("/resume", pauses.resume, methods=["POST"]),
     Route("/events/{id}/route", actions.route_again, methods=["POST"]),
     Route("/deliveries", deliveries.verify_deliveries, methods=["POST"]),
     Route("/deliveries/{id}/run", deliveries.run_delivery, methods=["POST"]),

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from receiver import logs
-from receiver.dashboard import access, queries
+from receiver.dashboard import access
 from receiver.dashboard.house import back, form, house, page, session
-from receiver.dashboard.views import RETRY_MOST
 from receiver.ledger import runs
+from receiver.routing import replays
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
 log = logs.get("dashboard")
+SHOWN_MOST = 500
+"""Jobs that one form may name."""
 
 _WRONG = {
     "wrong": (403, "That is not the password."),
@@ -63,34 +65,22 @@ def sign_out(request: Request) -> Response:
 
 
 def run_jobs(request: Request) -> Response:
-    """Retry or rerun the jobs that the form names."""
-    mode: Literal["retry", "rerun"] = "rerun" if _field(request, "mode") == "rerun" else "retry"
-    jobs = form(request).get("job", [])[:RETRY_MOST]
-    words = [_replay(request, "j", job, mode) for job in jobs]
+    """Retry or rerun the jobs that the form names, at once."""
+    mode: replays.Mode = "rerun" if _field(request, "mode") == "rerun" else "retry"
+    here, known = house(request), session(request)
+    by = f"dashboard, {known.role}" if known else "dashboard"
+    jobs = form(request).get("job", [])[:SHOWN_MOST]
+    words = replays.at_once(here.redis, mode, jobs, here.settings.worker.again, by=by)
+    log.info("replay", jobs=jobs, mode=mode, answers=words)
     return back(_local(_field(request, "back")), *_said(words, "rerun" if mode == "rerun" else "retried"))
-
-
-def retry_dead(request: Request) -> Response:
-    """Retry all dead jobs, of one handler or of all, up to 500."""
-    handler = _field(request, "handler")
-    redis = house(request).redis
-    jobs, _ = queries.jobs_page(redis, "dead", handler, count=RETRY_MOST)
-    words = [_replay(request, "j", job.id, "retry") for job in jobs]
-    return back("/dead", *_said(words, "retried"))
 
 
 def route_again(request: Request) -> Response:
     """Ask the router once more which handlers want an event."""
-    event = request.path_params["id"]
-    word = _replay(request, "e", event, "retry")
+    here, event = house(request), request.path_params["id"]
+    word = runs.replay(here.redis, "e", event, "retry", here.settings.worker.again)
+    log.info("event.routed_again", event_id=event, answer=word)
     return back(f"/events/{event}" if word != "gone" else "/events", "routed" if word == "ok" else word)
-
-
-def _replay(request: Request, kind: Literal["e", "j"], found: str, mode: Literal["retry", "rerun"]) -> str:
-    here = house(request)
-    word = runs.replay(here.redis, kind, found, mode, here.settings.worker.again)
-    log.info("replay", kind=kind, id=found, mode=mode, answer=word)
-    return word
 
 
 def _said(words: list[str], good: str) -> tuple[str, int]:

@@ -35,6 +35,17 @@ _SAID = {
     "open": ("bad", "It is still under way, so nothing was changed."),
     "gone": ("bad", "There is no such thing any more; nothing was changed."),
     "none": ("bad", "No job was run again: none of them is finished."),
+    "replay": (
+        "good",
+        "{} of the jobs are being run again, at the rate given; how far they are is shown under Replays.",
+    ),
+    "replay_cancelled": (
+        "good",
+        "The replay is cancelled: what it had not given stays dead, and what fails of it is not tried again.",
+    ),
+    "paused": ("good", "It is paused: deliveries are still accepted, and its work waits."),
+    "resumed": ("good", "It goes on; {} waited."),
+    "not_pausable": ("bad", "Only handlers, sources and queues can be paused; nothing was changed."),
     "verified": (
         "good",
         "{} of the deliveries prove themselves now, and their events run. What is left says why.",

@@ -53,6 +53,7 @@ class Overview:
     totals: dict[str, int]
     states: dict[str, int]
     held: dict[str, int]
+    paused: dict[str, int]
     queues: dict[str, int]
     workers: tuple[dict[str, Any], ...]
     latencies: tuple[int, ...]
@@ -75,6 +76,7 @@ def overview(redis: Redis) -> Overview:
         totals=read.totals(redis),
         states=read.states(redis),
         held=read.parked_work(redis),
+        paused=read.paused(redis),
         queues=read.queues(redis),
         workers=tuple(worker(each) for each in read.workers(redis)[:50]),
         latencies=tuple(latencies),

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-RETRY_MOST = 500
 _YEAR = "public, max-age=31536000, immutable"
 
 
@@ -73,45 +72,6 @@ def event(request: Request) -> Response:
         live=f"/live/events/{said.id}",
         nav=queries.nav(redis),
     )
-
-
-def dead(request: Request) -> Response:
-    """The dead letters: jobs that will not be tried again unless somebody says so, and events that could not be routed."""
-    redis = house(request).redis
-    handler = request.query_params.get("handler", "").strip()[:300]
-    cursor = request.query_params.get("after", "")[:400]
-    jobs, after = queries.jobs_page(redis, "dead", handler, cursor)
-    by_event = {
-        row.event.id: row.event
-        for row in read.events(redis, [job.event for job in jobs], with_jobs=False, data=False)
-    }
-    counts = queries.dead_counts(redis, [row["id"] for row in queries.handlers(redis)])
-    total = counts.get(handler, 0) if handler else read.states(redis)["dead"]
-    unrouted = (
-        () if handler or cursor else read.page(redis, by="state", value="dead", count=20, data=False).rows
-    )
-    return page(
-        request,
-        "dead.html",
-        jobs=jobs,
-        by_event=by_event,
-        after=after,
-        cursor=cursor,
-        handler=handler,
-        counts=counts,
-        total=total,
-        most=RETRY_MOST,
-        unrouted=unrouted,
-        live="/live/nav",
-        nav=queries.nav(redis),
-    )
-
-
-def handlers(request: Request) -> Response:
-    """The handlers that the workers have, with what they ask for and what became of their jobs."""
-    redis = house(request).redis
-    rows = queries.handlers(redis)
-    return page(request, "handlers.html", rows=rows, live="/live/nav", nav=queries.nav(redis))
 
 
 async def live(request: Request) -> Response:

@@ -54,8 +54,7 @@ def select(redis: Redis, wanted: Filter, most: int = 100_000) -> Iterator[JobRow
     # The ids are read before any is replayed: a replayed job leaves the index, and pages by rank would skip its neighbour.
     ids = _ids(redis, wanted, most)
     for first in range(0, len(ids), PAGE):
-        rows = read.jobs(redis, ids[first : first + PAGE], attempts=bool(wanted.error))
-        yield from _fitting(redis, [row for row in rows if row.state == wanted.state], wanted)
+        yield from fitting(redis, read.jobs(redis, ids[first : first + PAGE]), wanted)
 
 
 def _ids(redis: Redis, wanted: Filter, most: int) -> list[str]:
@@ -76,7 +75,17 @@ def _ids(redis: Redis, wanted: Filter, most: int) -> list[str]:
     return [job.decode() for job, _ in found[:most]]
 
 
-def _fitting(redis: Redis, rows: Sequence[JobRow], wanted: Filter) -> Iterator[JobRow]:
+def fitting(
+    redis: Redis, rows: Sequence[JobRow], wanted: Filter, names: Sequence[str] = ()
+) -> Iterator[JobRow]:
+    """Those of the rows that fit, in their order; where `names` are given, only those of handlers of these ids."""
+    rows = [
+        row
+        for row in rows
+        if row.state == wanted.state and row.ended >= wanted.since and (not names or row.handler in names)
+    ]
+    if wanted.error and rows:
+        rows = read.jobs(redis, [row.id for row in rows], attempts=True)
     pattern = Pattern(wanted.type) if wanted.type else None
     by_id: dict[str, Event] = {}
     if pattern or wanted.source or wanted.record:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import pytest
 from dashboard_kit import HANDLER
 
-from receiver import keys
 from receiver.dashboard.house import FLASH
 from receiver.ledger import read, runs
 
@@ -56,42 +55,6 @@ def test_a_job_that_is_none_is_gone(job: str, operator: Visitor, seed: Seed) -> 
     assert operator.post("/jobs", {"job": job, "mode": "retry"}).status_code == 303
     assert "no such thing" in operator.get("/events").text
     assert seed.redis.dbsize() == before
-
-
-def test_all_dead_letters_of_a_handler_are_retried_at_once(operator: Visitor, seed: Seed) -> None:
-    """The filter's jobs run again, the others stay, and the number is told."""
-    for _ in range(55):
-        seed.handled(handler="mirror.records", state="dead", reason="no")
-    other = seed.handled(state="dead", reason="no")
-    page = operator.get("/dead?handler=mirror.records").text
-    assert "Retry these 50 shown" in page
-    assert "Retry all 55" in page
-    assert operator.post("/dead", {"handler": "mirror.records"}).headers["location"] == "/dead"
-    text = operator.get("/dead").text
-    assert "55 of the jobs run again" in text
-    assert other.id in text
-    assert read.states(seed.redis)["dead"] == 1
-    assert operator.post("/dead", {"handler": ""}).status_code == 303
-    assert read.states(seed.redis)["dead"] == 0
-    operator.post("/dead")
-    assert "none of them is finished" in operator.get("/dead").text
-
-
-def test_at_most_five_hundred_are_retried_by_one_click(operator: Visitor, seed: Seed) -> None:
-    """The button says how many it takes, and it takes no more."""
-    first = seed.handled(state="dead", reason="no")
-    pipe = seed.redis.pipeline()
-    for number in range(509):
-        job = runs.job_id(f"{first.id[:-4]}{number:04d}", HANDLER)
-        pipe.hset(keys.job(job), mapping={"state": "dead", "run": 1})
-        for index in (keys.jobs_in_state("dead"), keys.jobs_of_handler(HANDLER, "dead")):
-            pipe.zadd(index, {job: number})
-    pipe.execute()
-    seed.catalogue({"id": HANDLER, "doc": "", "patterns": [], "options": {}})
-    assert "Retry the newest 500 of 510" in operator.get("/dead").text
-    operator.post("/dead", {"handler": ""})
-    assert "500 of the jobs run again" in operator.get("/dead").text
-    assert read.states(seed.redis)["dead"] == 10
 
 
 def test_an_unmatched_event_is_routed_again(operator: Visitor, seed: Seed) -> None:
