@@ -11,17 +11,23 @@ from typing import TYPE_CHECKING
 import kits_signed
 import pytest
 import signed_deliveries
+from cryptography.fernet import Fernet
 from kits import KITS
 from shared_cases import cases
 
 import receiver.sources
-from receiver.errors import Malformed
+from receiver.errors import Malformed, SettingsError, Unauthenticated
 from receiver.event import Delivery
+from receiver.intake.judge import judge
+from receiver.intake.keyring import Keyring
 from receiver.sources import PRODUCTS, problems, samples
 from receiver.sources.source import Verified, Way
+from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from tests.conftest import MakeSettings
 
 GUIDE = (Path(receiver.sources.__file__).parent / "README.md").read_text()
 MODULE, LINE, KIT = re.findall(r"```python\n(.*?)```", GUIDE, re.DOTALL)
@@ -81,6 +87,21 @@ def test_the_example_tells_its_event(lamps: str) -> None:
             way,
             Verified("hmac"),
         )
+
+
+def test_the_example_is_configured_like_any_other(lamps: str, settings: MakeSettings) -> None:
+    """zohook.toml names it, its secret is asked for, and the keyring opens what is proven and nothing else."""
+    toml = f'[sources]\nhall = "{lamps}"\n'
+    with pytest.raises(SettingsError, match="ZOHOOK_SECRET_HALL"):
+        Keyring(settings(toml), Vault(Fernet.generate_key().decode()))
+    known = settings(toml, secrets={"hall": signed_deliveries.SECRETS["new"]})
+    lock = Keyring(known, Vault(known.key)).locks["hall"]
+    proven = KITS[lamps].proven()
+    (event,) = judge(proven, lock).record.events
+    assert (event.type, event.source) == ("lamps.lamp.switched_on", "hall")
+    with pytest.raises(Unauthenticated):
+        judge(KITS[lamps].proven("wrong"), lock)
+    assert "lamps.lamp.*" in receiver.sources.known_types()
 
 
 def test_the_guide_is_one_page() -> None:

@@ -265,3 +265,10 @@ def test_settings_of_such_sources_mean_nothing_to_others(key):
     assert "custom sources have it" in found
     (found,) = problems(Way("x", "crm_workflow", events=("a.b",), hmac=Recipe("X")))
     assert found == "sources.x.hmac: only custom sources have it"
+
+
+def test_the_guide_is_that_of_the_proof():
+    """Whoever has to sign is told so; a product has one guide for all of its sources."""
+    assert "Let it sign" in SOURCE.guided(VARIANTS["hmac"].way).screen
+    assert SOURCE.guided(CUSTOM) is SOURCE.guide
+    assert PRODUCTS["books"].guided(Way("books", "books")) is PRODUCTS["books"].guide
