@@ -381,6 +381,16 @@ def channel_owners() -> str:
     return "zh:chs:of"
 
 
+def forwards(source: str) -> str:
+    """Sorted set of the deliveries of a source that are to be relayed, by when they are due. Kept till they are, or are given up."""
+    return f"zh:fw:{source}"
+
+
+def forwards_failed(source: str) -> str:
+    """Sorted set of the last 5,000 deliveries of a source whose relaying was given up, by when. Retention trims it."""
+    return f"zh:fw:{source}:failed"
+
+
 def secrets_used(source: str) -> str:
     """Hash of when each secret of a source verified last, by a label that does not tell it. 90 days after the last of them."""
     return f"zh:used:{source}"

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from receiver import addresses
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _SIZES = {"KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "B": 1}
@@ -193,6 +195,17 @@ class SourceSettings(Table):
     """Payments: events of its test mode are put into quarantine."""
     secure: bool = False
     """Commerce: its webhooks are signed as those of Books, and nothing else is taken as proof."""
+    forward: str = ""
+    """An old receiver, to which each verified delivery is relayed as it came."""
+    forward_allow: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()
+    """Hosts, addresses or networks that `forward` may lead to though they are not public; a host named here may do without https."""
+    forward_for: Seconds = 86_400.0
+    """How long it is tried."""
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        addresses.check(self.forward, self.forward_allow, "forward")
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import typer
 
@@ -12,7 +13,7 @@ from receiver.errors import SettingsError
 from receiver.event import moment, now_ms
 from receiver.intake import told
 from receiver.intake.uses import Labels, uses_of
-from receiver.ledger import sources
+from receiver.ledger import forwards, sources
 from receiver.sources import guide
 from receiver.sources.source import Keys
 
@@ -98,10 +99,19 @@ def _seen(place: Place, lock: Lock, redis: Redis) -> Iterator[tuple[str, str]]:
             drop = f"; it is idle, so drop it:   zohook source rotate {name} --finish" if use.idle else ""
             which = "the newest" if not index else f"no. {index + 1}"
             yield "" if index else "secrets", f"{which if len(uses) > 1 else 'it'} {said}{drop}"
+    if place.settings.sources[name].forward:
+        yield "forward", _relayed(place, name, redis)
     row = sources.rows(redis, [name])[name]
     yield "events", f"{row.events:,} kept" + (f", the last one {_ago(row.last)}" if row.last else "")
     others = ", ".join(f"{word} {count:,}" for word, count in row.refused if count)
     yield "no event", others or "none"
+
+
+def _relayed(place: Place, name: str, redis: Redis) -> str:
+    """Where what it verifies is relayed to, and how far that is."""
+    url, row = urlsplit(place.settings.sources[name].forward), forwards.rows(redis, [name])[name]
+    done = dict(row.counts)["done"]
+    return f"{url.scheme}://{url.netloc}{url.path}: {done:,} relayed, {row.waiting:,} wait, {row.failed:,} given up"
 
 
 def _ago(ms: int) -> str:

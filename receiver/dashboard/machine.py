@@ -12,11 +12,11 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from receiver.dashboard import access, queries
 from receiver.dashboard.house import house
-from receiver.ledger import condition, read
+from receiver.ledger import condition, forwards, read
 from receiver.ledger.condition import memory
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from prometheus_client.core import Metric
     from redis import Redis
@@ -56,7 +56,8 @@ def metrics(request: Request) -> Response:
         )
     own = generate_latest(REGISTRY)
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Ledger(here.redis))
+    forwarding = [name for name, source in here.settings.sources.items() if source.forward]
+    registry.register(_Ledger(here.redis, forwarding))
     try:
         ledger = generate_latest(registry) + _up(1)
     except RedisError:
@@ -73,8 +74,8 @@ def _up(value: int) -> bytes:
 class _Ledger:
     """The ledger as a collector, read at each scrape."""
 
-    def __init__(self, redis: Redis) -> None:
-        self._redis = redis
+    def __init__(self, redis: Redis, forwarding: Sequence[str]) -> None:
+        self._redis, self._forwarding = redis, forwarding
 
     def describe(self) -> Iterable[Metric]:
         """Nothing beforehand: registering must not read."""
@@ -106,6 +107,8 @@ class _Ledger:
             "zohook_ledger_breaks_found", "Times that the ledger was found to have lost something, by kind", "kind",
             {kind: broken[kind] for kind in queries.BROKE},
         )  # fmt: skip
+        waiting = {name: row.waiting for name, row in forwards.rows(self._redis, self._forwarding).items()}
+        yield _gauge("zohook_forwards_waiting", "Deliveries that wait to be relayed", "source", waiting)
         latencies = sorted(read.latencies(self._redis))
         yield _gauge(
             "zohook_latency_seconds", "Webhook in to job ended, of the last 1,000 jobs", "quantile",
@@ -124,14 +127,22 @@ class _Ledger:
         by_source = CounterMetricFamily(
             "zohook_source_deliveries", "Deliveries refused", labels=["source", "verdict"]
         )
+        relayed = CounterMetricFamily(
+            "zohook_forwards",
+            "Deliveries relayed to old receivers, by what came of it",
+            labels=["source", "outcome"],
+        )
         for name, count in counted.items():
             word, _, of = name.partition(":")
             if of and word in {"done", "skipped", "dead", "due", "held"}:
                 by_handler.add_metric([of, "retried" if word == "due" else word], count)
             elif of and word in {"rejected", "quarantined", "unverified"}:
                 by_source.add_metric([of, word], count)
+            elif of and word.startswith("forwards_"):
+                relayed.add_metric([of, word.removeprefix("forwards_")], count)
         yield by_handler
         yield by_source
+        yield relayed
 
 
 def _gauge(name: str, about: str, label: str, values: dict[str, int] | dict[str, float]) -> GaugeMetricFamily:

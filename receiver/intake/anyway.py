@@ -46,5 +46,5 @@ def run_anyway(redis: Redis, locks: Mapping[str, Lock], delivery_id: str, *, aga
         return "unlike"
     for event, own in zip(record.events, ids, strict=True):
         event.id = own
-    accept(redis, [replace(record, window=0, sealed=row.sealed)], again=again)
+    accept(redis, [replace(record, window=0, sealed=row.sealed, forward=False)], again=again)
     return "anyway"

@@ -67,5 +67,6 @@ def read(delivery: Delivery, lock: Lock, verified: Verified) -> Judged:
         lock.source.window(lock.way),
         verified.by,
         verified.secret,
+        forward=lock.forward,
     )
     return Judged(record, verified, len(parsed.bad))

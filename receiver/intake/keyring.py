@@ -54,6 +54,8 @@ class Lock:
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
     body_limit: int = 2**20
     proofs: Names = field(default_factory=Names)
+    forward: bool = False
+    """Whether what it verifies is relayed to an old receiver."""
 
 
 class Keyring:
@@ -84,6 +86,7 @@ class Keyring:
             Keys(self._settings.secrets(name)),
             body_limit=given.body_limit,
             proofs=Names.of(way, source.proof_members),
+            forward=bool(given.forward),
         )
         self._furnish(lock, given)
         for secret in lock.keys.secrets:

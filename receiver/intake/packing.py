@@ -37,6 +37,7 @@ def pack_record(record: Record) -> tuple[bytes, bytes]:
         "due": record.due,
         "key": record.key,
         "replace": record.replace,
+        "forward": record.forward,
         "meta": orjson.Fragment(record.meta()),
         "events": events,
     }
@@ -66,4 +67,5 @@ def unpack_record(head: bytes, body: bytes) -> Record:
         due=found["due"],
         key=found["key"],
         replace=found["replace"],
+        forward=found.get("forward", False),
     )

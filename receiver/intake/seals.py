@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import orjson
 
 from receiver import logs
-from receiver.intake.secrecy import Names, cover, uncover
+from receiver.intake.secrecy import Names, Piece, cover, uncover
 from receiver.zoho.vault import PUT_BACK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from receiver.event import Delivery
     from receiver.intake.keyring import Lock
@@ -37,18 +37,25 @@ class Seals:
         """
         proofs = lock.proofs if lock else Names()
         if record.verdict == "accepted" and not record.reason:
-            covered = cover(record.delivery, proofs)[0]
-            return record if covered is record.delivery else replace(record, delivery=covered)
+            covered, pieces = cover(record.delivery, proofs)
+            if not pieces:
+                return record
+            # An old receiver wants it as it came, so the proof is kept, encrypted, until it has been relayed.
+            sealed = self._sealed(covered, pieces) if record.forward else ""
+            return replace(record, delivery=covered, sealed=sealed)
         covered, pieces = cover(record.delivery, proofs.widened(self._known))
-        sealed = self._vault.seal(_context(covered.id), orjson.dumps(pieces).decode()) if pieces else ""
+        sealed = self._sealed(covered, pieces)
         # No source's proof is in its path, but a secret may be taken for a source's name.
         covered = replace(covered, path=logs.mask(covered.path))
         return replace(record, delivery=covered, reason=logs.mask(record.reason), sealed=sealed)
 
+    def _sealed(self, covered: Delivery, pieces: Sequence[Piece]) -> str:
+        return self._vault.seal(_context(covered.id), orjson.dumps(pieces).decode()) if pieces else ""
+
     def whole(self, row: DeliveryRow) -> Delivery:
         """A kept delivery as it came, for verifying it again. Raises SettingsError where its key is gone.
 
-        Of an accepted one the proof is not there any more.
+        Of an accepted one the proof is not there, unless it waits to be relayed.
         """
         kept = row.delivery()
         if not row.sealed:

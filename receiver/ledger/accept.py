@@ -44,6 +44,8 @@ class Record:
     due: int = 0
     key: str = ""
     replace: bool = False
+    forward: bool = False
+    """Whether it is to be relayed to an old receiver."""
 
     def meta(self) -> bytes:
         """What is kept beside the body."""
@@ -70,7 +72,7 @@ class Record:
         """The record as the arguments of `accept.lua`."""
         delivery = self.delivery
         head: list[Argument] = [delivery.id, delivery.source, self.verdict, self.meta(), pack(delivery.body)]
-        found: list[Argument] = [*head, delivery.received, len(self.events)]
+        found: list[Argument] = [*head, delivery.received, "1" if self.forward else "", len(self.events)]
         window = int(self.window * 1000)
         for event in self.events:
             meta, data = event.pack()

@@ -73,6 +73,8 @@ class DeliveryRow:
     body: bytes | None = None
     same: tuple[str, ...] = ()
     sealed: str = ""
+    forward: dict[str, Any] = field(default_factory=dict)
+    """What became of relaying it to an old receiver: outcome, tries, status, error, and when (ms)."""
 
     def delivery(self) -> Delivery:
         """What is kept of the request, with *** in the place of its secrets."""
@@ -301,7 +303,7 @@ def types(redis: Redis) -> list[str]:
 
 def delivery(redis: Redis, delivery_id: str, *, body: bool = True) -> DeliveryRow | None:
     """One delivery with its raw bytes."""
-    fields = ["meta", "verdict", "same", *(["body"] if body else [])]
+    fields = ["meta", "verdict", "same", "forward", *(["body"] if body else [])]
     return _delivery_row(
         delivery_id, cast("list[bytes | None]", redis.hmget(keys.delivery(delivery_id), fields))
     )
@@ -313,13 +315,13 @@ def deliveries(redis: Redis, verdict: str, *, start: int = 0, count: int = 50) -
     ids = [each.decode() for each in found]
     pipe = redis.pipeline(transaction=False)
     for each in ids:
-        pipe.hmget(keys.delivery(each), "meta", "verdict", "same")
+        pipe.hmget(keys.delivery(each), "meta", "verdict", "same", "forward")
     rows = [_delivery_row(each, fields) for each, fields in zip(ids, pipe.execute(), strict=True)]
     return [row for row in rows if row is not None]
 
 
 def _delivery_row(delivery_id: str, found: Sequence[bytes | None]) -> DeliveryRow | None:
-    said, verdict, same, *body = found
+    said, verdict, same, forward, *body = found
     if said is None:
         return None
     meta = orjson.loads(said)
@@ -330,4 +332,5 @@ def _delivery_row(delivery_id: str, found: Sequence[bytes | None]) -> DeliveryRo
         meta=meta,
         body=unpack(body[0]) if body and body[0] is not None else None,
         same=tuple((same or b"").decode().split()),
+        forward=orjson.loads(forward) if forward else {},
     )

@@ -17,6 +17,7 @@ from receiver.ledger.connect import check, connect
 from receiver.ledger.witness import Witness
 from receiver.routing.sweep import hold_lease
 from receiver.upkeep import channels, retention
+from receiver.upkeep.forward import Forwarder
 from receiver.upkeep.unverified import Unverified
 from receiver.zoho import Clients
 from receiver.zoho.vault import Vault
@@ -39,12 +40,14 @@ class Clock:
         self._settings, self._redis, self._clients = settings, redis, clients
         self._name = f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}"
         self._unverified = Unverified(redis, settings)
+        self._forwarder = Forwarder(redis, settings)
         self._trimmed = -TRIM
         self._witness = Witness.of(settings)
         self.stopping = threading.Event()
 
     def run(self) -> None:
         """Rounds until told to stop; an error of one round is said and the next one comes."""
+        self._forwarder.start()
         while not self.stopping.is_set():
             try:
                 self._witness.look(self._redis)
@@ -55,6 +58,7 @@ class Clock:
             except (RedisError, ZohookError) as error:
                 log.warning("clock.failed", error=str(error))
             self.stopping.wait(ROUND)
+        self._forwarder.stop()
         try:
             if self._redis.get(keys.clock()) == self._name.encode():
                 self._redis.delete(keys.clock())

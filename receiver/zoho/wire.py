@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +84,19 @@ class _Stream(httpcore.NetworkStream):
         return self._stream.get_extra_info(info)
 
 
-class _Backend(httpcore.SyncBackend):
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """All that this thread does over a `Backend` in here ends after so many seconds, whatever the other side does."""
+    _clock.until = time.monotonic() + seconds
+    try:
+        yield
+    finally:
+        del _clock.until
+
+
+class Backend(httpcore.SyncBackend):
+    """Sockets whose waits end when `within` does."""
+
     def connect_tcp(
         self,
         host: str,
@@ -116,7 +129,7 @@ class _Transport(httpx.BaseTransport):
             max_keepalive_connections=connections,
             keepalive_expiry=30.0,
             http2=False,
-            network_backend=_Backend(),
+            network_backend=Backend(),
         )
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
@@ -166,11 +179,13 @@ class Wire:
         """One request and its answer within `deadline` seconds; never raises for what the network does."""
         limits = httpx.Timeout(READ, connect=CONNECT, pool=min(deadline, READ))
         kept = {"accept-encoding": "gzip", "accept": "application/json", **(headers or {})}
-        _clock.until = time.monotonic() + deadline
         try:
-            with self._client.stream(
-                method, url, params=params, headers=kept, data=form, content=body, timeout=limits
-            ) as answer:
+            with (
+                within(deadline),
+                self._client.stream(
+                    method, url, params=params, headers=kept, data=form, content=body, timeout=limits
+                ) as answer,
+            ):
                 return self._read(answer)
         except (
             httpx.ConnectError,
@@ -187,8 +202,6 @@ class Wire:
             return NoReply(
                 sent=True, why="cut", message=f"the answer was cut: {error or type(error).__name__}"
             )
-        finally:
-            del _clock.until
 
     def _read(self, answer: httpx.Response) -> Reply | NoReply:
         headers = {name.lower(): value for name, value in answer.headers.items()}

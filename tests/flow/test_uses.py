@@ -45,7 +45,7 @@ desk = "700"
 [sources]
 books = {{ product = "books", events = ["invoice.paid"] }}
 desk = "desk"
-mail = "mail"
+mail = {{ product = "mail", forward = "https://old.example/hook?key=geheim-geheim" }}
 """
 Make = Any
 
@@ -188,6 +188,8 @@ def test_arming_is_shown_and_ends(
     showing.show(Place.of(tmp_path), "mail", with_steps=False, secret=True)
     said = capsys.readouterr().out
     assert "seconds still" in said
+    assert "https://old.example/hook: 0 relayed, 0 wait, 0 given up" in said
+    assert "geheim" not in said
     assert "none was told yet" in said
     with pytest.raises(SettingsError, match="no source"):
         rotating.arm(Place.of(tmp_path), "male", forget=False)

@@ -2,7 +2,7 @@
 -- Idempotent by delivery and event id: the same batch again changes nothing and gives the same answers.
 -- ARGV: iso, again (ms), queue, highest sequence that the caller's host was told, cap, kept, number of deliveries,
 --   number of all events, then per delivery
---   id, source, verdict, meta, body, received, number of events, then per event
+--   id, source, verdict, meta, body, received, forward ('1' to relay it), number of events, then per event
 --   id, type, mark, window (ms), meta, data, record, due (ms, 0 for now), key that it waits under, replace ('1')
 -- Answers per event: 'new', 'same' (this very event is there already) or the id of the event that it duplicates;
 -- per delivery without events: 'kept' or 'counted'. Last comes the ledger's sequence.
@@ -115,7 +115,8 @@ local function accept_event(source, received)
 end
 
 for _ = 1, deliveries do
-  local id, source, verdict, meta, body, received, events = arg(), arg(), arg(), arg(), arg(), arg(), tonumber(arg())
+  local id, source, verdict, meta, body, received = arg(), arg(), arg(), arg(), arg(), arg()
+  local forward, events = arg() == '1', tonumber(arg())
   -- It may have been kept before, under a verdict that the events which are taken now put an end to.
   local was = redis.call('HGET', K.delivery(id), 'verdict')
   if verdict ~= 'emitted' and not was then count('deliveries') end
@@ -144,6 +145,7 @@ for _ = 1, deliveries do
       redis.call('HSET', K.delivery(id), 'verdict', verdict)
       keep(K.deliveries(verdict), kept, id)
     end
+    if forward then redis.call('ZADD', K.forwards(source), instant, id) end
   end
   if events == 0 then answers[#answers + 1] = keeping and 'kept' or 'counted' end
 end
