@@ -264,8 +264,10 @@ class Event:
 
     @classmethod
     def unpack(cls, event_id: str, meta: bytes, body: bytes, seq: int = 0) -> Event:
-        """The event that `pack` packed."""
-        fields = {"type": "", "source": "", **orjson.loads(meta)}
+        """The event that `pack` packed. What a newer version added to it is left out: both run while one is exchanged."""
+        known = cls.__dataclass_fields__
+        found = {name: value for name, value in orjson.loads(meta).items() if name in known}
+        fields = {"type": "", "source": "", **found}
         changed = fields.pop("changed", None)
         said = orjson.loads(body)
         return cls(

@@ -56,6 +56,9 @@ class SpoolRow:
     seen: int = 0
 
 
+SPOOL = ("depth", "bytes", "oldest", "quarantined", "seen")
+
+
 @dataclass(frozen=True, slots=True)
 class Break:
     """A time (ms) when the ledger was found emptied, exchanged (`other`) or behind, and how many events it then missed."""
@@ -73,7 +76,7 @@ def spools(redis: Redis) -> list[SpoolRow]:
     for host in hosts:
         pipe.hgetall(keys.spool(host))
     return [
-        SpoolRow(host, **{name.decode(): int(value) for name, value in found.items()})
+        SpoolRow(host, *(int(found.get(name.encode(), 0)) for name in SPOOL))
         for host, found in zip(hosts, pipe.execute(), strict=True)
         if found
     ]
@@ -82,4 +85,7 @@ def spools(redis: Redis) -> list[SpoolRow]:
 def breaks(redis: Redis) -> list[Break]:
     """Every time that the ledger was found to have lost something, newest first."""
     found = cast("list[bytes]", redis.hvals(keys.breaks()))
-    return sorted((Break(**orjson.loads(each)) for each in found), key=lambda each: -each.at)
+    rows = [orjson.loads(each) for each in found]
+    return sorted(
+        (Break(row["kind"], row["at"], row["missing"], row["host"]) for row in rows), key=lambda row: -row.at
+    )

@@ -38,9 +38,14 @@ class Held:
         self.on_time_out = on_time_out
         self.lost = ""
         self.thread = threading.get_ident()
+        self.renewed = time.monotonic()
+        self.keeper: Leases | None = None
 
     def fence(self) -> None:
         """Raises Fenced when the run was lost or timed out: nothing may be done in its name any more."""
+        # A process that was frozen wakes up with a lease that ran out long ago, and its keeper has not looked yet.
+        if self.keeper is not None and time.monotonic() - self.renewed > self.keeper.lease:
+            self.keeper.renew()
         if self.lost:
             raise Fenced(
                 f"run {self.claim.run} of {self.claim.id} {self.lost}; what it does from now on is refused"
@@ -64,6 +69,7 @@ class Leases:
         with self._lock:
             for held in held_runs:
                 self._held[held.claim.member] = held
+                held.keeper = self
             if self._thread is None:
                 self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
                 self._thread.start()
@@ -88,7 +94,7 @@ class Leases:
                 self._time_out(held)
             if time.monotonic() - renewed >= self.lease / 3:
                 renewed = time.monotonic()
-                self._renew()
+                self.renew()
 
     def _late(self) -> list[Held]:
         now = time.monotonic()
@@ -110,11 +116,13 @@ class Leases:
                     ctypes.c_ulong(held.thread), ctypes.py_object(TimedOut)
                 )
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Renew the leases of all runs; those that are no longer ours are lost."""
         with self._lock:
             held = [each for each in self._held.values() if not each.lost]
         if not held:
             return
+        asked = time.monotonic()
         try:
             answers = runs.renew(
                 self._redis,
@@ -125,7 +133,9 @@ class Leases:
             log.warning("leases.not_renewed", count=len(held), error=str(error))
             return
         for each, own in zip(held, answers, strict=True):
-            if not own:
+            if own:
+                each.renewed = asked
+            else:
                 with self._lock:
                     gone = self._held.get(each.claim.member) is not each
                 if not gone:

@@ -185,3 +185,10 @@ def test_a_deliverys_id_sorts_by_when_it_came():
     early, late = (Delivery.arrive("crm", received=at) for at in (1000, 2000))
     assert early.id < late.id
     assert abs(Delivery.arrive("crm").received - now_ms()) < 1000
+
+
+def test_what_a_newer_version_added_to_an_event_is_left_out() -> None:
+    """Old and new processes read one ledger while a version is exchanged."""
+    meta, body = Event(id="e1", type="crm.Deals.updated", source="crm", record_id="7").pack()
+    event = Event.unpack("e1", meta[:-1] + b',"of_tomorrow":[1]}', body, 3)
+    assert (event.type, event.record_id, event.seq) == ("crm.Deals.updated", "7", 3)
