@@ -189,6 +189,8 @@ def test_a_deliverys_id_sorts_by_when_it_came():
 
 def test_what_a_newer_version_added_to_an_event_is_left_out() -> None:
     """Old and new processes read one ledger while a version is exchanged."""
-    meta, body = Event(id="e1", type="crm.Deals.updated", source="crm", record_id="7").pack()
+    meta, body = Event(
+        id="e1", type="crm.Deals.updated", source="crm", data={}, received=1, record_id="7"
+    ).pack()
     event = Event.unpack("e1", meta[:-1] + b',"of_tomorrow":[1]}', body, 3)
     assert (event.type, event.record_id, event.seq) == ("crm.Deals.updated", "7", 3)
