@@ -8,6 +8,7 @@ once is looked for alone.
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from receiver import logs
@@ -22,8 +23,11 @@ if TYPE_CHECKING:
     from receiver.routing.leases import Held
     from receiver.routing.plugins import Handler
     from receiver.routing.process import Process
+    from receiver.zoho import Zoho
 
 log = logs.get("run")
+TOGETHER = 100
+"""Records that one call to CRM brings, and so as many threads that wait for it."""
 
 
 def gathered(process: Process, claim: Claim, handler: Handler, ended: Callable[[], None]) -> Batch:
@@ -56,32 +60,45 @@ class Batch(Attempt):
 
     def go(self) -> str:
         """Run the handler and end all of the runs; the state that the lead came to."""
-        for each in self.others:
-            self.process.leases.hold(each.held)
+        held = [each.held for each in self.others]
+        self.process.leases.hold(*held)
         try:
             return super().go()
         finally:
-            for each in self.others:
-                self.process.leases.drop(each.held)
+            self.process.leases.drop(*held)
 
     def call(self) -> None:
         """Call the handler with the events that are to be had, in the order in which they were accepted."""
         attempts = sorted((self, *self.others), key=lambda one: one.claim.event.seq)
-        given: dict[str, Any] = {"events": []}
+        given: dict[str, Any] = {}
         if self.handler.options.record or self.handler.takes_zoho:
             claims = [one.claim for one in attempts]
             given["zoho"] = self.process.zoho(
                 self.claim, self.handler.options.connection, self.fence, self.calls, claims
             )
-        for one in attempts:
-            try:
-                one.prepare(given.get("zoho"))
-            except Exception as error:  # noqa: BLE001 - a record that is gone concerns its own event
-                self.alone[one.claim.id] = error
-            else:
-                given["events"].append(one.claim.event)
+        self._prepare(attempts, given.get("zoho"))
+        given["events"] = [one.claim.event for one in attempts if one.claim.id not in self.alone]
         if given["events"]:
             self.hand(given)
+
+    def _prepare(self, attempts: Sequence[Attempt], zoho: Zoho | None) -> None:
+        """Make the events what the handler gets. What goes wrong with one, a record that is gone say, concerns that one.
+
+        CRM's records are asked for at the same moment, for then they share calls.
+        """
+
+        def prepare(one: Attempt) -> None:
+            try:
+                one.prepare(zoho)
+            except Exception as error:  # noqa: BLE001 - it is the outcome of its own job
+                self.alone[one.claim.id] = error
+
+        if self.handler.options.record and all(one.claim.event.product == "crm" for one in attempts):
+            with ThreadPoolExecutor(TOGETHER) as pool:
+                list(pool.map(prepare, attempts))
+        else:
+            for one in attempts:
+                prepare(one)
 
     def fence(self) -> None:
         """Raises Fenced when one of the runs is no longer ours: nobody can say for which of them a call would be."""
