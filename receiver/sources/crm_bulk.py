@@ -86,7 +86,8 @@ class CrmBulk(Product):
         )
         if not _ID.fullmatch(job_id):
             raise Malformed("the body names no job")
-        said = body.fields(delivery.query).get("job") or told.get("operation")
+        query = body.fields(delivery.query)
+        said = query.get("job") or told.get("operation")
         kind = KINDS.get(said.lower()) if isinstance(said, str) else None
         if kind is None:
             raise Malformed("neither URL nor body says whether the job reads or writes")
@@ -99,7 +100,7 @@ class CrmBulk(Product):
             type=f"{self.prefix}.{kind}.reported",
             native=state,
             data=told,
-            organisation=way.organisation,
+            organisation=reading.identifier(query.get("org")) or way.organisation,
             record_id=job_id,
         )
         return Parsed([event])

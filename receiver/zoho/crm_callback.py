@@ -19,20 +19,26 @@ PARAMETER = "token"
 
 
 def source(zoho: Zoho) -> str:
-    """The `crm_bulk` source of this connection; raises SettingsError with the cure where there is none."""
+    """The `crm_bulk` source of this connection, or of the one whose customer it is; raises SettingsError with the cure where
+    there is none.
+    """
+    customer = zoho.tokens.customers.get(zoho.connection)
+    own = customer.of if customer else zoho.connection
     for name, each in zoho.settings.sources.items():
-        if each.product == "crm_bulk" and zoho.settings.connection_of(name) == zoho.connection:
+        if each.product == "crm_bulk" and zoho.settings.connection_of(name) == own:
             return name
     raise SettingsError(
-        f'no source takes the callbacks of bulk jobs of {zoho.connection!r}; add   bulk = "crm_bulk"   to [sources]'
+        f'no source takes the callbacks of bulk jobs of {own!r}; add   bulk = "crm_bulk"   to [sources]'
     )
 
 
 def callback(zoho: Zoho, kind: str) -> dict[str, str]:
-    """What a job's `callback` says, as Zoho wants it."""
+    """What a job's `callback` says, as Zoho wants it. That of a customer's job names his organisation, for the body does not."""
     name = source(zoho)
     derived = zoho.tokens.vault.derive(f"source:{name}")
     secret = (*zoho.settings.secrets(name), derived)[0]
     logs.hide(secret)
-    url = f"{zoho.settings.public_url}/in/{name}?job={kind}&{PARAMETER}={quote(secret, safe='')}"
-    return {"url": url, "method": "post"}
+    customer = zoho.tokens.customers.get(zoho.connection)
+    whose = customer.organisations.get("crm", "") if customer else ""
+    url = f"{zoho.settings.public_url}/in/{name}?job={kind}{f'&org={quote(whose)}' if whose else ''}"
+    return {"url": f"{url}&{PARAMETER}={quote(secret, safe='')}", "method": "post"}

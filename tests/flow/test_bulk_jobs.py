@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,9 @@ from receiver.ledger.turns import turn
 from receiver.routing import bulk_jobs, plugins, run
 from receiver.routing.process import Process
 from receiver.simulator import Limits, Simulator
+from receiver.zoho import Clients
 from receiver.zoho.scopes import needed_scopes
+from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -192,6 +195,20 @@ def test_the_callback_needs_a_source(desk: Desk) -> None:
     desk.zoho.connection = "other"
     with pytest.raises(SettingsError, match='bulk = "crm_bulk"'):
         desk.zoho.crm.bulk_callback("read")
+
+
+def test_a_customers_callback_names_his_organisation(desk: Desk, settings: MakeSettings) -> None:
+    """Many customers share one source, and his job is asked for with his own consent."""
+    shared = desk.process.settings
+    changed = shared.connections["acme"].model_copy(update={"customers": True})
+    clients = Clients(
+        desk.redis, shared.model_copy(update={"connections": {"acme": changed}}), Vault(shared.key)
+    )
+    customer = {"of": "acme", "organisations": {"crm": "759145822"}}
+    desk.redis.hset(keys.customers(), "globex", json.dumps(customer))
+    url = clients.for_job("globex").crm.bulk_callback("write")["url"]
+    assert "/in/bulk?job=write&org=759145822&token=" in url
+    assert clients.for_job("acme", "759145822", "crm").connection == "globex"
 
 
 def test_consent_asks_for_bulk_where_there_is_a_source(desk: Desk) -> None:

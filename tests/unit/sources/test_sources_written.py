@@ -220,6 +220,14 @@ class TestBulk:
         with pytest.raises(Malformed):
             told("crm_bulk", body, query=query)
 
+    def test_the_url_names_a_customers_organisation(self):
+        """Where many customers share a source, whose job it is stands in the URL that we made."""
+        way = Way("bulk", "crm_bulk", organisation="7")
+        assert (
+            told("crm_bulk", b'{"id": "5"}', way, query=b"job=read&org=759145822").organisation == "759145822"
+        )
+        assert told("crm_bulk", b'{"id": "5"}', way, query=b"job=read").organisation == "7"
+
     def test_where_the_secret_stands_is_settled(self):
         """It is in the URL, whatever zohook.toml says; a bare request with it is no handshake, and the callback's URL is not data."""
         source = PRODUCTS["crm_bulk"]
