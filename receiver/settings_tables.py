@@ -195,6 +195,8 @@ class SourceSettings(Table):
     """Payments: events of its test mode are put into quarantine."""
     secure: bool = False
     """Commerce: its webhooks are signed as those of Books, and nothing else is taken as proof."""
+    signature_base64: bool = False
+    """The Books family: a signature may be spelled in base64 too. Zoho's page does not say how it is; hex is what others see."""
     forward: str = ""
     """An old receiver, to which each verified delivery is relayed as it came."""
     forward_allow: Annotated[tuple[str, ...], BeforeValidator(_several)] = ()

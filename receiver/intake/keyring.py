@@ -111,6 +111,7 @@ class Keyring:
             tolerance=given.tolerance,
             live_only=given.live_only,
             secure=given.secure,
+            signature_base64=given.signature_base64,
             type=given.type,
             zone=ZoneInfo(given.timezone) if given.timezone else None,
             time_format=given.time_format,

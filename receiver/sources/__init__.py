@@ -69,7 +69,7 @@ PRODUCTS: Mapping[str, Source] = {
 }
 
 
-SOME_ONLY = ("type", "secret_user", "secret_prefix", "hmac", "live_only", "secure")
+SOME_ONLY = ("type", "secret_user", "secret_prefix", "hmac", "live_only", "secure", "signature_base64")
 """Settings of a source that mean something to some products only."""
 
 

@@ -2,13 +2,14 @@
 
 https://www.zoho.com/commerce/api/webhooks.html mentions no signature. So the proof is a secret of the operator's own, in a header or in
 a parameter of the URL; where an account is seen to send the finance family's signature, `secure = true` demands that, and takes no
-other proof.
+other proof. Neither covers the header that names the event, so where `events` are listed only those are taken.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from receiver.errors import Malformed
 from receiver.sources import static_secret
 from receiver.sources.finance import Finance
 from receiver.sources.fingerprints import COMMERCE, carries
@@ -44,7 +45,7 @@ class Commerce(Finance):
 
     methods = frozenset({"POST"})
     guide = GUIDE
-    knows = frozenset({"secure", "secret_user", "secret_prefix"})
+    knows = Finance.knows | {"secure", "secret_user", "secret_prefix"}
 
     def handshake(self, delivery: Delivery, way: Way) -> bool:
         """A bare request that brings no event."""
@@ -76,4 +77,9 @@ class Commerce(Finance):
         said = delivery.header(COMMERCE)
         if said is None:
             return self._event_in_url(delivery, way)
-        return self.dotted(said.strip()).removeprefix(f"{self.prefix}.")
+        kind = self.dotted(said.strip())
+        if way.events and kind.lower() not in (each.lower() for each in self.expected(way)):
+            raise Malformed(
+                f"{COMMERCE} says {said[:60]}, which [sources.{way.name}] does not list in its events"
+            )
+        return kind.removeprefix(f"{self.prefix}.")

@@ -1,6 +1,7 @@
 """Zoho's finance family (Books, Inventory, Invoice, Billing, Expense): an HMAC over query and body.
 
-https://www.zoho.com/us/subscriptions/kb/webhooks/securing-webhooks.html
+https://www.zoho.com/us/subscriptions/kb/webhooks/securing-webhooks.html has the recipe, but neither a key with its digest nor how a
+digest is spelled: two public receivers read hex. `signature_base64 = true` reads base64 as well, where an account is seen to send that.
 """
 
 from __future__ import annotations
@@ -69,6 +70,7 @@ class Finance(Product):
 
     methods = frozenset({"POST", "PUT", "DELETE"})
     header = HEADER
+    knows = frozenset({"signature_base64"})
     guide = GUIDE
 
     def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
@@ -89,7 +91,8 @@ class Finance(Product):
             texts = signed_texts(delivery)
         except Malformed as error:
             raise Unauthenticated(f"what was signed cannot be read: {error}") from None
-        which = signing.which_hmac(signing.from_hex(given), keys.secrets, texts)
+        claimed = signing.from_hex(given) or (signing.from_base64(given) if way.signature_base64 else None)
+        which = signing.which_hmac(claimed, keys.secrets, texts)
         if which is None:
             raise Unauthenticated(
                 f"{HEADER} does not fit query and body, or does not come of the secret of {way.name}"

@@ -40,6 +40,7 @@ class Way:
     tolerance: float = 300.0
     live_only: bool = False
     secure: bool = False
+    signature_base64: bool = False
     type: str = ""
     zone: tzinfo | None = None
     time_format: str = ""

@@ -57,6 +57,14 @@ def test_without_the_header_the_url_may_name_the_event():
     assert told(None).type == "commerce.salesorder.changed"
 
 
+def test_listed_events_are_the_only_ones():
+    """The header is proven by nothing, so who sends a delivery again may not choose another event than those."""
+    listed = Way("shop", "commerce", events=("salesorder.delivered",))
+    assert told("SalesOrder.Delivered", listed).type == "commerce.SalesOrder.Delivered"
+    with pytest.raises(Malformed, match="does not list"):
+        told("salesorder.void", listed)
+
+
 @pytest.mark.parametrize("word", ["sales order.x", "*.created", "", "a..b", "a\u00b7b.c"])
 def test_an_odd_name_is_malformed(word):
     """What cannot be a type goes into quarantine."""

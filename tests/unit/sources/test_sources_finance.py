@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+from dataclasses import replace
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -280,3 +282,21 @@ def test_billings_wrong_types_are_malformed(sent):
     """A documented key of the wrong type is not guessed at."""
     with pytest.raises(Malformed):
         ran(finance(None, sent, query=b""), BILLED)
+
+
+def test_base64_is_read_where_the_settings_say_so():
+    """How Zoho spells the digest is printed nowhere: hex by default, and base64 beside it at a switch."""
+    delivery = finance(None)
+    text = b"eventinvoice.paid" + delivery.body
+    digest = bytes.fromhex(finance_signature(SECRETS["new"], text))
+    spelled = finance(base64.b64encode(digest).decode())
+    with pytest.raises(Unauthenticated):
+        BOOKS.verify(spelled, PAID, KEYS)
+    either = replace(PAID, signature_base64=True)
+    assert (
+        BOOKS.verify(spelled, either, KEYS)
+        == BOOKS.verify(finance(digest.hex()), either, KEYS)
+        == Verified("hmac", 0)
+    )
+    with pytest.raises(Unauthenticated):
+        BOOKS.verify(finance(base64.b64encode(digest[:-1] + b"x").decode()), either, KEYS)

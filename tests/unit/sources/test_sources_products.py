@@ -71,6 +71,9 @@ def test_every_sample_names_its_origin():
         *[
             ("KBRootCategory_Add", "desk.KBRootCategory.created"),
             ("subscription_created", "billing.subscription.created"),
+            ("RequestSigningSuccess", "sign.Request.signed"),
+            ("payment_link.paid", "payments.payment_link.paid"),
+            ("conversation.operator.replied", "salesiq.conversation.operator_replied"),
         ],
         *[
             ("app.create", None),
@@ -97,9 +100,11 @@ def test_native_words(word, pattern):
 def test_known_types_are_told():
     """The known types hold each product's, once, as patterns of letters, dots and stars."""
     known = known_types()
-    assert {"crm.Deals.created", "books.invoice.*", "desk.Ticket.updated", "billing.subscription.*"} <= set(
-        known
-    )
+    assert {
+        *("crm.Deals.created", "books.invoice.*", "desk.Ticket.updated", "billing.subscription.*"),
+        *("sign.Request.completed", "mail.message.received", "payments.refund.failed", "cliq.bot.message"),
+        *("salesiq.conversation.transfer_accepted", "projects.task.*", "commerce.salesorder.*"),
+    } <= set(known)
     assert len(known) == len(set(known))
     assert all(re.fullmatch(r"[a-z]+(\.(\w+|\*))+", kind) for kind in known)
 

@@ -125,6 +125,7 @@ def test_the_button_test_url_has_no_effect():
         b'{"notifications":{"operation_type":"a","action_id":1000000102052},"requests":{"request_id":10000001020490}}',
         b'{"requests":{"request_id":1000000102049},"notifications":{"action_id":1000000102052}}',
         b'{"requests":1000000102049,"notifications":1000000102052',
+        sample("sign", "test-url") + b" " * 8_192,
         sample("sign", "signing-success"),
     ],
 )
