@@ -19,7 +19,7 @@ from receiver.sources.source import Verified, Way
 
 FUZZ = settings(max_examples=60, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 FEW = settings(FUZZ, max_examples=25)
-"""For what runs over all products: the flood has the numbers, hypothesis the smallest example."""
+"""For what runs over all products: the corpus has the numbers, hypothesis the smallest example."""
 BODIES = [file.read_bytes() for file in sorted(SAMPLES.glob("*/*.json"))]
 NASTY = [
     *[
