@@ -5,12 +5,15 @@ call.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from receiver.errors import InvalidRequest, NotConnected, SettingsError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from receiver.settings import Settings
     from receiver.settings_tables import ConnectionSettings
     from receiver.zoho.ask import Answer, Ask
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from receiver.zoho.clients import Clients
     from receiver.zoho.crm import CRM
     from receiver.zoho.desk import Desk
+    from receiver.zoho.files import Download
     from receiver.zoho.gather import Gather
     from receiver.zoho.tokens import Tokens
     from receiver.zoho.transport import Transport
@@ -139,25 +143,10 @@ class Zoho:
 
     def send(self, ask: Ask, *, organisation: str = "") -> Answer:
         """The answer to a call, sent to the named organisation of its product."""
-        from dataclasses import replace  # noqa: PLC0415 - loaded when it is used
-
-        if not self.connection:
-            raise NotConnected(
-                "this job has no connection; name it with connection= on the handler or the source"
-            )
-        found = ""
-        if not ask.path.endswith("/organizations"):
-            if ask.product in _BY_PARAMETER:
-                found = self.organisation(ask.product, organisation)
-                ask = replace(ask, params={**ask.params, _BY_PARAMETER[ask.product]: found})
-            elif ask.product in _BY_HEADER:
-                found = self.organisation(ask.product, organisation)
-                ask = replace(ask, headers={**ask.headers, _BY_HEADER[ask.product]: found})
+        ask, found = self._addressed(ask, organisation)
         if ask.writes and self.shadow:
             return self._pretended(ask)
-        if ask.writes and self._on_write:
-            for module, record_id, values in ask.touches or ((ask.path, "", ask.json),):
-                self._on_write(ask.product, module, record_id, values, False)
+        self._remember(ask)
         return self._transport.send(
             self.connection,
             ask,
@@ -167,6 +156,46 @@ class Zoho:
             fence=self._fence,
             calls=self.calls,
         )
+
+    @contextmanager
+    def open(self, ask: Ask, called: str, *, organisation: str = "") -> Iterator[Download]:
+        """A file of Zoho's, read in pieces within the block; `called` is its name where Zoho does not say one."""
+        from receiver.zoho.files import Download  # noqa: PLC0415 - loaded when it is used
+
+        ask, found = self._addressed(ask, organisation)
+        with self._transport.open(
+            self.connection,
+            ask,
+            organisation=found,
+            behind=self._behind,
+            job=self._job,
+            fence=self._fence,
+            calls=self.calls,
+        ) as opened:
+            yield Download(opened, called)
+
+    def _addressed(self, ask: Ask, organisation: str) -> tuple[Ask, str]:
+        """The call with its organisation in the place where its product wants it, and that organisation's id."""
+        from dataclasses import replace  # noqa: PLC0415 - loaded when it is used
+
+        if not self.connection:
+            raise NotConnected(
+                "this job has no connection; name it with connection= on the handler or the source"
+            )
+        if ask.path.endswith("/organizations"):
+            return ask, ""
+        if ask.product in _BY_PARAMETER:
+            found = self.organisation(ask.product, organisation)
+            return replace(ask, params={**ask.params, _BY_PARAMETER[ask.product]: found}), found
+        if ask.product in _BY_HEADER:
+            found = self.organisation(ask.product, organisation)
+            return replace(ask, headers={**ask.headers, _BY_HEADER[ask.product]: found}), found
+        return ask, ""
+
+    def _remember(self, ask: Ask) -> None:
+        if ask.writes and self._on_write:
+            for module, record_id, values in ask.touches or ((ask.path, "", ask.json),):
+                self._on_write(ask.product, module, record_id, values, False)
 
     def made(self, product: str, module: str, record_id: object, values: Any) -> None:
         """Note a record that a write has just made, for whoever remembers our own writes: before the call it had no id."""

@@ -10,13 +10,27 @@ import orjson
 from receiver.errors import InvalidRequest, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 DEADLINE = 30.0
 """Seconds for one try, from connecting to the last byte."""
 SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _FOREIGN = frozenset("\\\r\n\t @?#")
 _SECRET = ("token", "secret", "password", "authorization", "code")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file on its way to Zoho: its bytes are read as they are sent, once. `size` is in bytes, None where nobody knows it."""
+
+    name: str
+    content: Iterable[bytes]
+    size: int | None = None
+    kind: str = "application/octet-stream"
+    part: str = "file"
+    """What its part of the form is called."""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Fields of the form beside the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +54,13 @@ class Ask:
     writes.
     """
     deadline: float = DEADLINE
+    file: Upload | None = None
 
     @property
     def repeatable(self) -> bool:
-        """Whether it may be sent again when nobody knows if the first one arrived."""
+        """Whether it may be sent again when nobody knows if the first one arrived. A file is gone when it was sent."""
+        if self.file is not None:
+            return False
         return self.method in SAFE if self.safe is None else self.safe
 
     @property

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
@@ -17,6 +18,7 @@ from receiver import logs
 from receiver.errors import (
     ConnectionMisconfigured,
     DuplicateData,
+    NotFound,
     PermissionDenied,
     RateLimited,
     ScopeMissing,
@@ -25,12 +27,14 @@ from receiver.errors import (
 )
 from receiver.event import now_ms
 from receiver.zoho.ask import Answer, Ask, check, request_of, shown
+from receiver.zoho.files import framed
 from receiver.zoho.limits import LONG, Limits, Place, place_of
 from receiver.zoho.outcomes import Verdict, judge
-from receiver.zoho.wire import NoReply, Reply, Wire, shared
+from receiver.zoho.wire import NETWORK, NoReply, Opened, Reply, Wire, no_reply, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from redis import Redis
 
@@ -96,13 +100,55 @@ class Transport:
                 self._refused(connection, ask, token, verdict, renewed=renewed)
             wait = _pause(ask, reply, verdict, number)
             if wait is None or waited + wait > self._patience or number == TRIES - 1:
-                error = error_of(ask, verdict, _url(self._tokens, token, connection, ask), _status(reply))
-                if isinstance(error, RateLimited) and (verdict.retry_after or 0) >= LONG:
-                    error.hold = place.name
-                raise error
+                raise self._error(connection, ask, token, verdict, _status(reply), place)
             waited += wait
             time.sleep(wait)
         raise Unavailable(f"{ask.method} {ask.path}: no good answer", request=request_of(ask, ask.path))
+
+    @contextmanager
+    def open(
+        self,
+        connection: str,
+        ask: Ask,
+        *,
+        organisation: str = "",
+        behind: bool = False,
+        job: str = "",
+        fence: Callable[[], None] | None = None,
+        calls: list[dict[str, Any]] | None = None,
+    ) -> Iterator[Opened]:
+        """The answer with its body still to come, for files; the place at Zoho is kept until the block ends. Raises as `send`."""
+        check(ask)
+        record = calls if calls is not None else []
+        place = place_of(connection, ask, organisation, self._tokens.accounts.settings_of(connection))
+        for renewed in (False, True):
+            (fence or _no_fence)()
+            token = self._tokens.get(connection)
+            lease = self._limits.enter(
+                place, ask, patience=self._patience, behind=behind, fence=fence or _no_fence
+            )
+            began, verdict, opened = (
+                time.monotonic(),
+                Verdict(Unavailable, "cut", "it was not read to its end"),
+                None,
+            )
+            try:
+                with self._open(connection, ask, token) as opened:
+                    verdict = _verdict(ask, opened)
+                    if verdict.error is None and isinstance(opened, Opened):
+                        yield opened
+                        return
+            except NETWORK as error:
+                verdict = Verdict(
+                    Unavailable, "cut", f"the file was cut: {str(error) or type(error).__name__}"
+                )
+                raise self._error(connection, ask, token, verdict, 0, place) from error
+            finally:
+                self._leave(place, lease, ask, opened, verdict, began, renewed, record, job)
+            if not verdict.dead:
+                raise self._error(connection, ask, token, verdict, _status(opened), place)
+            if renewed or not self._tokens.invalidate(connection, token.generation, _reason(ask, verdict)):
+                self._refused(connection, ask, token, verdict, renewed=renewed)
 
     def _try(
         self,
@@ -115,13 +161,26 @@ class Transport:
         lease: str,
         job: str,
     ) -> tuple[Reply | NoReply, Verdict]:
+        began = time.monotonic()
+        with self._open(connection, ask, token) as opened:
+            reply = _whole(ask, opened)
+        if isinstance(reply, NoReply):
+            verdict = Verdict(Unavailable, reply.why, reply.message)
+        else:
+            verdict = judge(ask.product, reply.status, reply.headers, reply.body)
+        self._leave(place, lease, ask, reply, verdict, began, repeated, record, job)
+        return reply, verdict
+
+    def _open(self, connection: str, ask: Ask, token: Token) -> AbstractContextManager[Opened | NoReply]:
         headers = {**ask.headers, "Authorization": f"Zoho-oauthtoken {token.value}"}
-        body = None
-        if ask.json is not None:
+        body: bytes | Iterable[bytes] | None = None
+        if ask.file is not None:
+            framing, body = framed(ask.file)
+            headers.update(framing)
+        elif ask.json is not None:
             body = orjson.dumps(ask.json)
             headers["Content-Type"] = "application/json"
-        began = time.monotonic()
-        reply = (self._http or shared()).exchange(
+        return (self._http or shared()).open(
             ask.method,
             _url(self._tokens, token, connection, ask),
             params=ask.params or None,
@@ -129,14 +188,30 @@ class Transport:
             body=body,
             deadline=ask.deadline,
         )
-        if isinstance(reply, NoReply):
-            verdict = Verdict(Unavailable, reply.why, reply.message)
-        else:
-            verdict = judge(ask.product, reply.status, reply.headers, reply.body)
+
+    def _leave(
+        self,
+        place: Place,
+        lease: str,
+        ask: Ask,
+        reply: Reply | Opened | NoReply | None,
+        verdict: Verdict,
+        began: float,
+        repeated: bool,
+        record: list[dict[str, Any]],
+        job: str,
+    ) -> None:
         line = call_of(ask, reply, verdict, began, repeated)
         self._limits.leave(place, lease, ask, verdict, {**line, "job": job} if job else line)
         record.append(line)
-        return reply, verdict
+
+    def _error(
+        self, connection: str, ask: Ask, token: Token, verdict: Verdict, status: int, place: Place
+    ) -> ZohoError:
+        error = error_of(ask, verdict, _url(self._tokens, token, connection, ask), status)
+        if isinstance(error, RateLimited) and (verdict.retry_after or 0) >= LONG:
+            error.hold = place.name
+        return error
 
     def _refused(
         self, connection: str, ask: Ask, token: Token, verdict: Verdict, *, renewed: bool
@@ -162,8 +237,34 @@ class Transport:
         )
 
 
+def _whole(ask: Ask, opened: Opened | NoReply) -> Reply | NoReply:
+    if isinstance(opened, NoReply):
+        return opened
+    try:
+        return opened.whole()
+    except NETWORK as error:
+        return no_reply(error, ask.deadline)
+
+
+def _verdict(ask: Ask, opened: Opened | NoReply) -> Verdict:
+    """What an answer means whose body, where it is a file, is not read here."""
+    if (
+        isinstance(opened, Opened)
+        and opened.status == 200
+        and "json" not in opened.headers.get("content-type", "")
+    ):
+        return Verdict()
+    reply = _whole(ask, opened)
+    if isinstance(reply, NoReply):
+        return Verdict(Unavailable, reply.why, reply.message)
+    found = judge(ask.product, reply.status, reply.headers, reply.body)
+    if found.error is None:
+        return Verdict(NotFound, "no_file", "there is no file")
+    return found
+
+
 def call_of(
-    ask: Ask, reply: Reply | NoReply | None, verdict: Verdict, began: float, repeated: bool
+    ask: Ask, reply: Reply | Opened | NoReply | None, verdict: Verdict, began: float, repeated: bool
 ) -> dict[str, Any]:
     """One line of what was called; no secret in it. `reply` is None for a call that shadow mode kept back. What
     Zoho would not take (4xx) is kept with what was sent and what was said.
@@ -177,7 +278,7 @@ def call_of(
         "status": _status(reply),
         "code": verdict.code,
         "ms": int((time.monotonic() - began) * 1000),
-        "credits": _credits(reply.headers) if isinstance(reply, Reply) else None,
+        "credits": _credits(reply.headers) if isinstance(reply, Reply | Opened) else None,
         "write": ask.writes,
         "repeated": repeated,
     }
@@ -239,8 +340,8 @@ def _reason(ask: Ask, verdict: Verdict) -> str:
     return f"{ask.product}:{verdict.code}"
 
 
-def _status(reply: Reply | NoReply | None) -> int:
-    return reply.status if isinstance(reply, Reply) else 0
+def _status(reply: Reply | Opened | NoReply | None) -> int:
+    return reply.status if isinstance(reply, Reply | Opened) else 0
 
 
 def _url(tokens: Tokens, token: Token, connection: str, ask: Ask) -> str:

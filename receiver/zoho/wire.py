@@ -87,11 +87,12 @@ class _Stream(httpcore.NetworkStream):
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
     """All that this thread does over a `Backend` in here ends after so many seconds, whatever the other side does."""
-    _clock.until = time.monotonic() + seconds
+    outer = getattr(_clock, "until", float("inf"))
+    _clock.until = time.monotonic() + seconds  # a file that is sent on is read within the other call's time
     try:
         yield
     finally:
-        del _clock.until
+        _clock.until = outer
 
 
 class Backend(httpcore.SyncBackend):
@@ -153,6 +154,63 @@ class _Transport(httpx.BaseTransport):
         self._pool.close()
 
 
+NETWORK = (
+    httpx.TransportError,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.TimeoutException,
+    OSError,
+)
+
+
+def no_reply(error: Exception, deadline: float) -> NoReply:
+    """What became of an exchange that the network ended."""
+    name = str(error) or type(error).__name__
+    if isinstance(
+        error, httpx.ConnectError | httpcore.ConnectError | httpcore.ConnectTimeout | httpcore.PoolTimeout
+    ):
+        return NoReply(sent=False, why="connect", message=f"no connection: {name}")
+    if isinstance(error, httpcore.TimeoutException | httpx.TimeoutException):
+        return NoReply(sent=True, why="timeout", message=f"no whole answer within {deadline:g} s")
+    return NoReply(sent=True, why="cut", message=f"the answer was cut: {name}")
+
+
+class Opened:
+    """An answer whose body is still to come."""
+
+    def __init__(self, answer: httpx.Response, cap: int) -> None:
+        self._answer, self._cap = answer, cap
+        self.status = answer.status_code
+        self.headers = {name.lower(): value for name, value in answer.headers.items()}
+
+    @property
+    def encoding(self) -> str:
+        """How the body is compressed: "identity" where it is not."""
+        return self.headers.get("content-encoding", "").strip().lower() or "identity"
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it comes, without a bound; raises what the network does."""
+        yield from self._answer.iter_raw()
+
+    def whole(self) -> Reply | NoReply:
+        """The body inflated, if it is no larger than the cap; raises what the network does."""
+        if self.encoding not in {"identity", "gzip"}:
+            return NoReply(
+                sent=True, why="encoding", message=f"the answer is encoded as {self.encoding[:40]!r}"
+            )
+        body = bytearray()
+        try:
+            for piece in _inflated(self.chunks(), self._cap) if self.encoding == "gzip" else self.chunks():
+                body += piece
+                if len(body) > self._cap:
+                    return NoReply(
+                        sent=True, why="too_large", message=f"the answer exceeds {self._cap} bytes"
+                    )
+        except (zlib.error, EOFError):
+            return NoReply(sent=True, why="cut", message="the compressed answer is damaged or cut")
+        return Reply(self.status, self.headers, bytes(body))
+
+
 class Wire:
     """A pool of connections, one per process, safe from many threads. No proxies, no redirects, no HTTP/2."""
 
@@ -173,53 +231,48 @@ class Wire:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         form: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | Iterable[bytes] | None = None,
         deadline: float = CONNECT + READ,
     ) -> Reply | NoReply:
         """One request and its answer within `deadline` seconds; never raises for what the network does."""
+        with self.open(
+            method, url, params=params, headers=headers, form=form, body=body, deadline=deadline
+        ) as answer:
+            if isinstance(answer, NoReply):
+                return answer
+            try:
+                return answer.whole()
+            except NETWORK as error:
+                return no_reply(error, deadline)
+
+    @contextmanager
+    def open(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        body: bytes | Iterable[bytes] | None = None,
+        deadline: float = CONNECT + READ,
+    ) -> Iterator[Opened | NoReply]:
+        """The same, with an answer whose body is still to come, for files; it is read by the same thread, within the block."""
         limits = httpx.Timeout(READ, connect=CONNECT, pool=min(deadline, READ))
         kept = {"accept-encoding": "gzip", "accept": "application/json", **(headers or {})}
-        try:
-            with (
-                within(deadline),
-                self._client.stream(
+        with within(deadline):
+            try:
+                request = self._client.build_request(
                     method, url, params=params, headers=kept, data=form, content=body, timeout=limits
-                ) as answer,
-            ):
-                return self._read(answer)
-        except (
-            httpx.ConnectError,
-            httpcore.ConnectError,
-            httpcore.ConnectTimeout,
-            httpcore.PoolTimeout,
-        ) as error:
-            return NoReply(
-                sent=False, why="connect", message=f"no connection: {error or type(error).__name__}"
-            )
-        except (httpcore.TimeoutException, httpx.TimeoutException):
-            return NoReply(sent=True, why="timeout", message=f"no whole answer within {deadline:g} s")
-        except (httpcore.NetworkError, httpcore.ProtocolError, httpx.TransportError, OSError) as error:
-            return NoReply(
-                sent=True, why="cut", message=f"the answer was cut: {error or type(error).__name__}"
-            )
-
-    def _read(self, answer: httpx.Response) -> Reply | NoReply:
-        headers = {name.lower(): value for name, value in answer.headers.items()}
-        encoding = headers.get("content-encoding", "identity").strip().lower()
-        if encoding not in {"identity", "gzip", ""}:
-            return NoReply(sent=True, why="encoding", message=f"the answer is encoded as {encoding[:40]!r}")
-        body = bytearray()
-        chunks = answer.iter_raw()
-        try:
-            for piece in _inflated(chunks, self._cap) if encoding == "gzip" else chunks:
-                body += piece
-                if len(body) > self._cap:
-                    return NoReply(
-                        sent=True, why="too_large", message=f"the answer exceeds {self._cap} bytes"
-                    )
-        except (zlib.error, EOFError):
-            return NoReply(sent=True, why="cut", message="the compressed answer is damaged or cut")
-        return Reply(answer.status_code, headers, bytes(body))
+                )
+                answer = self._client.send(request, stream=True)
+            except NETWORK as error:
+                yield no_reply(error, deadline)
+                return
+            try:
+                yield Opened(answer, self._cap)
+            finally:
+                answer.close()
 
     def close(self) -> None:
         """Closes the pool's connections."""
