@@ -36,10 +36,11 @@ class Engine(RuleBasedStateMachine):
 
     @initialize()
     def build(self) -> None:
-        """A house with two handlers: one that follows its script, one in order per record."""
+        """A house with three handlers: one that follows its script, one in order per record, one that takes batches one by one."""
         self.script: dict[str, list[str]] = {}
         self.ran: dict[str, int] = {}
         self.ordered: dict[str, list[int]] = {}
+        self.gathered: dict[str, int] = {}
         self.facts: dict[str, str] = {}
         self.replayed: set[str] = set()
         machine = self
@@ -62,8 +63,17 @@ class Engine(RuleBasedStateMachine):
         def orders(event: Any) -> None:
             machine.ordered.setdefault(event.record_id, []).append(event.seq)
 
+        @on("crm.A.x", batch=3, batch_for=0.01, concurrency=1)
+        def gathers(events: Any) -> None:
+            assert len(events) <= 3
+            assert [event.seq for event in events] == sorted(event.seq for event in events)
+            for event in events:
+                machine.gathered[event.id] = machine.gathered.get(event.id, 0) + 1
+                if event.tries == 0 and event.seq % 3 == 0:
+                    event.fail(ValueError("at first"))
+
         sys.modules.pop("rooms", None)
-        self.home: House = self.make(follows, orders, lease=0.05, again=0.02, deaths=99)
+        self.home: House = self.make(follows, orders, gathers, lease=0.05, again=0.02, deaths=99)
         self.home.redis.flushall()
         self.home.process.catalogue.publish(born=True)
 
@@ -104,9 +114,11 @@ class Engine(RuleBasedStateMachine):
 
     @rule(count=st.integers(1, 3))
     def die(self, count: int) -> None:
-        """A worker takes slips and runs, and is gone."""
+        """A worker takes slips and runs, and what comes along with a batch, and is gone."""
         for slip in self.home.slips(count):
-            runs.claim(self.home.redis, *slip.ids(), "dead", 0.01, alone=True)
+            claim = runs.claim(self.home.redis, *slip.ids(), "dead", 0.01, alone=True)
+            if not isinstance(claim, str) and claim.id.endswith("rooms.gathers"):
+                runs.gather(self.home.redis, claim, 0.01, 2)
 
     @rule()
     def lose_slips(self) -> None:
@@ -186,8 +198,10 @@ class Engine(RuleBasedStateMachine):
             assert row.state == "routed"
             assert row.open == 0
             jobs = {job.handler: job for job in row.jobs}
-            assert set(jobs) == {"rooms.follows", "rooms.orders"}
-            assert jobs["rooms.orders"].state == "done"
+            assert set(jobs) == {"rooms.follows", "rooms.orders", "rooms.gathers"}
+            assert jobs["rooms.orders"].state == jobs["rooms.gathers"].state == "done"
+            assert jobs["rooms.gathers"].tries == (row.event.seq % 3 == 0)
+            assert self.gathered[event] >= 1 + jobs["rooms.gathers"].tries
             assert jobs["rooms.follows"].state in {"done", "skipped", "dead"}
             assert self.ran[event] >= 1
             if jobs["rooms.follows"].state == "done":
@@ -196,6 +210,7 @@ class Engine(RuleBasedStateMachine):
             assert seqs == sorted(seqs), "an order was broken"
         assert sum(len(seqs) for seqs in self.ordered.values()) == len(self.script)
         assert redis.keys("zh:o*") == []
+        assert redis.keys("zh:c:*") == [], "a limit is held though nothing runs"
         assert redis.zcard("zh:unrouted") == 0
 
 
