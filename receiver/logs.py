@@ -40,14 +40,16 @@ QUIET = ("httpx", "httpcore", "uvicorn.access", "rq", "asyncio")
 """They log addresses with secrets in them, or a line per step."""
 
 _SECRET_NAME = re.compile(
-    r"(?:^|.*[_\-.])(?:tokens?|secrets?|passwords?|passwd|authorization|cookies?|credentials?|api_?key|private_?key)$|^code$",
+    r"(?:^|.*[_\-.])(?:tokens?|secrets?|passwords?|passwd|authorization|cookies?|credentials?|api[_-]?key|private[_-]?key)$|^code$",
     re.IGNORECASE,
 )
+SHAPES = r"1000\.[0-9a-f]{32}\.[0-9a-f]{32}\b|[1-9][0-9]{4}\.[A-Za-z0-9_-]{40}"
+"""What Zoho's tokens look like, and the tokens of our channels."""
 _SECRET_IN_TEXT = re.compile(
     # Linear on any text: nothing before the words repeats.
     r"""((?:(?:token|secret|password)["']?\s{0,3}[=:]|[?&]code=)\s{0,3}["']?)[^\s"'&,;*)}\]]+"""
     r"""|((?:Zoho-oauthtoken|Bearer|Basic)\s{1,3})[A-Za-z0-9+/=._~-]{6,}"""
-    r"""|\b()1000\.[0-9a-f]{32}\.[0-9a-f]{32}\b""",
+    rf"""|\b()(?:{SHAPES})""",
     re.IGNORECASE,
 )
 # Controls, line and paragraph separators, what turns the direction of text, and what cannot be encoded.

@@ -160,9 +160,6 @@ class Door:
         offer = lock.source.offered(delivery, lock.keys)
         if offer and await self._keyring.take(lock, offer.secret) and not offer.signed:
             return {"verdict": "handshake"}
-        offer = lock.source.offered(delivery, lock.keys)
-        if offer and await self._keyring.take(lock, offer.secret) and not offer.signed:
-            return {"verdict": "handshake"}
         judged = judge(delivery, lock)
         self._buckets.proved(subject(delivery.remote), delivery.source)
         self._uses.saw(lock, judged.verified.secret, delivery.received)

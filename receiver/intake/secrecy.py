@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_to_bytes
 
-from receiver.logs import MASK, names_a_secret
+from receiver.logs import MASK, SHAPES, names_a_secret
 from receiver.sources import static_secret
 from receiver.sources.body import MOST_FIELDS
 
@@ -32,6 +32,7 @@ Piece = tuple[str, int, str]
 """A secret that was taken out: of "header", "query" or "body", at which header or offset, and its bytes as Latin-1."""
 Span = tuple[int, int]
 
+_SHAPES = re.compile(rb"\b(?:%b)" % SHAPES.encode())
 _NAME_OF_PART = re.compile(rb"""\bname="?([^"\r\n;]*)""", re.IGNORECASE)
 
 
@@ -39,8 +40,8 @@ _NAME_OF_PART = re.compile(rb"""\bname="?([^"\r\n;]*)""", re.IGNORECASE)
 class Names:
     """Under which names secrets come: of headers, of parameters in query or form, of members in a JSON body.
 
-    `wide` takes everything whose name says that it is a secret, too, and looks for the values in `known` everywhere: for
-    deliveries that were refused, whose sender may have put his secret anywhere.
+    `wide` takes everything whose name or shape says that it is a secret, too, and looks for the values in `known` everywhere:
+    for deliveries that were refused, whose sender may have put his secret anywhere.
     """
 
     headers: frozenset[str] = NAMELESS
@@ -67,11 +68,11 @@ class Names:
 
 def cover(delivery: Delivery, names: Names) -> tuple[Delivery, list[Piece]]:
     """The delivery with *** in the place of each secret, and what stood there."""
-    hidden, known = names.headers, names.known
+    hidden, wide = names.headers, names.wide
     pieces: list[Piece] = [
         ("header", index, value)
         for index, (name, value) in enumerate(delivery.headers)
-        if (name in hidden or names_a_secret(name) or (known and _holds_known(value, known))) and value
+        if (name in hidden or names_a_secret(name) or (wide and _holds_one(value, names))) and value
     ]
     headers = _with_headers(delivery, [(at, MASK) for _, at, _ in pieces]) if pieces else delivery.headers
     query, body = delivery.query, delivery.body
@@ -101,8 +102,9 @@ def _with_headers(delivery: Delivery, values: list[tuple[int, str]]) -> tuple[tu
     return tuple(headers)
 
 
-def _holds_known(value: str, known: Sequence[bytes]) -> bool:
-    return any(each in value.encode("latin-1", "replace") for each in known)
+def _holds_one(value: str, names: Names) -> bool:
+    raw = value.encode("latin-1", "replace")
+    return _SHAPES.search(raw) is not None or any(each in raw for each in names.known)
 
 
 def _in_body(raw: bytes, names: Names) -> Iterator[Span]:
@@ -154,8 +156,11 @@ def _texts_of(members: frozenset[str]) -> re.Pattern[bytes]:
     return re.compile(rb'"(?:%b)"\s*+:\s*+"((?:[^"\\]|\\.)++)' % either, re.DOTALL)
 
 
-def _of_values(raw: bytes, known: Sequence[bytes]) -> Iterator[Span]:
-    for value in known:
+def _anywhere(raw: bytes, names: Names) -> Iterator[Span]:
+    """What is known, or looks like it, wherever it stands."""
+    if names.wide:
+        yield from (match.span() for match in _SHAPES.finditer(raw))
+    for value in names.known:
         at = raw.find(value)
         while at >= 0:
             yield at, at + len(value)
@@ -163,7 +168,7 @@ def _of_values(raw: bytes, known: Sequence[bytes]) -> Iterator[Span]:
 
 
 def _cut(place: str, raw: bytes, spans: Iterator[Span], names: Names, pieces: list[Piece]) -> bytes:
-    found = [*islice(spans, MOST), *islice(_of_values(raw, names.known), MOST)]
+    found = [*islice(spans, MOST), *islice(_anywhere(raw, names), MOST)]
     if not found:
         return raw
     kept, end = bytearray(), 0
