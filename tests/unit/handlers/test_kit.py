@@ -49,7 +49,7 @@ def test_an_event_is_made_as_a_source_makes_it():
         (Skip("no address"), "skipped", 2, "no address"),
         (RetryLater(60, reason="not yet"), "due", 2, "not yet"),
         (ValueError("odd"), "due", 3, "ValueError: odd"),
-        (RateLimited("slow down", retry_after=900), "due", 3, "slow down"),
+        (RateLimited("slow down", retry_after=900), "due", 2, "slow down"),
         (InvalidRequest("bad field"), "dead", 3, "Zoho will not take this"),
         (ConnectionRevoked("consent again", connection="acme"), "held", 2, "consent again"),
     ],
@@ -66,7 +66,7 @@ def test_an_outcome_is_what_policy_makes_of_the_end(error, state, tries, words):
     assert (outcome.state, outcome.tries) == (state, tries)
     assert words in outcome.reason
     assert outcome.error is error
-    waits = {"not yet": 60, "ValueError: odd": 40, "slow down": 900}
+    waits = {"not yet": 60, "ValueError: odd": 40, "slow down": 1350}
     assert outcome.wait == pytest.approx(waits.get(words, 0), abs=1)
 
 

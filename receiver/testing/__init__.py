@@ -14,11 +14,8 @@ simulator, with a real token in a real Redis. pytest loads this module in every 
 from __future__ import annotations
 
 import os
-import sys
-from dataclasses import dataclass, field, replace
-from inspect import signature
-from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import pytest
 
@@ -27,10 +24,7 @@ if TYPE_CHECKING:
 
     from receiver.event import Event
     from receiver.ledger.embedded import Embedded
-    from receiver.ledger.runs import Claim
     from receiver.routing.plugins import Handler, Plugins
-    from receiver.routing.policy import Decision
-    from receiver.routing.process import Process
     from receiver.settings import Settings
     from receiver.simulator import Simulator
     from receiver.zoho import Zoho
@@ -127,8 +121,9 @@ def run_handler(
     each. Raises TypeError or HandlerError for a handler or a test that is wrong in itself.
     """
     from receiver.event import Event  # noqa: PLC0415 - see the module's docstring
+    from receiver.testing.trial import plugged  # noqa: PLC0415
 
-    found = _plugged(handler, resources)
+    found = plugged(handler, resources)
     declared = next(iter(found.handlers.values()))
     events = [event] if isinstance(event, Event) else list(event)
     _check(declared, events, zoho, many=not isinstance(event, Event))
@@ -182,11 +177,12 @@ def _run(
 ) -> list[Outcome]:
     """One call for these events, and what became of each."""
     from receiver.event import now_ms  # noqa: PLC0415 - see the module's docstring
+    from receiver.testing.trial import attempted  # noqa: PLC0415
 
     if not events:
         return []
     before = len(zoho.calls) if zoho else 0
-    tried = _try(found, declared, events, zoho, settings, tries)
+    tried = attempted(found, declared, events, zoho, settings, tries)
     for error, _ in tried:
         if raises and error is not None and not _on_purpose(error):
             raise error
@@ -202,120 +198,6 @@ def _on_purpose(error: Exception) -> bool:
     from receiver.errors import RetryLater, Skip  # noqa: PLC0415 - see the module's docstring
 
     return isinstance(error, Skip | RetryLater)
-
-
-def _plugged(function: Callable[..., Any], given: Mapping[str, Any]) -> Plugins:
-    """The handler as a worker finds it, with the resources of its module, and those given in their place."""
-    from receiver.routing import plugins  # noqa: PLC0415 - see the module's docstring
-
-    if not hasattr(function, "__zohook_on__"):
-        raise TypeError(f"{function.__qualname__} is no handler: declare it with @on")
-    short = function.__module__.rpartition(".")[2]
-    beside = vars(sys.modules[function.__module__])
-    module = ModuleType(function.__module__)
-    for name, value in beside.items():
-        if getattr(value, "__zohook_resource__", False):
-            setattr(module, name, value)
-    for name, value in given.items():
-        setattr(module, name, _maker(value, module.__name__))
-    setattr(module, function.__name__, function)
-    return plugins.collect([(short, module)])
-
-
-def _maker(value: Any, module: str) -> Callable[[], Any]:
-    from receiver.routing.resources import resource  # noqa: PLC0415 - see the module's docstring
-
-    def make() -> Any:
-        return value
-
-    make.__module__ = module
-    return resource(make)
-
-
-def _try(
-    found: Plugins,
-    handler: Handler,
-    events: Sequence[Event],
-    zoho: Zoho | None,
-    settings: Settings | None,
-    tries: int,
-) -> list[tuple[Exception | None, Decision]]:
-    """The worker's own attempt, with what a process would lend it; for each event (what was raised, what policy makes of it)."""
-    from receiver.event import now_ms  # noqa: PLC0415 - see the module's docstring
-    from receiver.routing import policy  # noqa: PLC0415
-    from receiver.routing.attempt import Attempt  # noqa: PLC0415
-    from receiver.routing.batch import Batch  # noqa: PLC0415
-
-    made, options = now_ms(), handler.options
-    lent = _lent(found, handler, zoho, settings)
-    first, *others = [_claim(handler, replace(event), tries, made) for event in events]
-    process = cast("Process", lent)
-    attempt = (
-        Batch(process, first, handler, others=others) if options.batch else Attempt(process, first, handler)
-    )
-    error: Exception | None = None
-    try:
-        attempt.call()
-    except Exception as raised:  # noqa: BLE001 - whatever a handler raises is its outcome
-        error = raised
-    finally:
-        lent.resources.close()
-        lent.redis.close()
-    errors = [error]
-    if isinstance(attempt, Batch):
-        errors = [cast("Exception | None", attempt.outcome(one, error)) for one in (attempt, *attempt.others)]
-    return [
-        (each, policy.decide(each, tries=tries, options=options, now=now_ms(), made=made, chance=0.5))
-        for each in errors
-    ]
-
-
-def _lent(found: Plugins, handler: Handler, zoho: Zoho | None, settings: Settings | None) -> SimpleNamespace:
-    """What a run needs of its process."""
-    from receiver.ledger.connect import connect  # noqa: PLC0415 - see the module's docstring
-    from receiver.routing.resources import Resources  # noqa: PLC0415
-
-    known = settings or (zoho.settings if zoho else None)
-    asked = [name for name, maker in found.resources.items() if "settings" in signature(maker).parameters]
-    if known is None and asked and handler.needs:
-        raise TypeError(
-            f"the resource {asked[0]} takes settings: give run_handler {asked[0]}=..., settings=... or the fixture zoho"
-        )
-    return SimpleNamespace(
-        redis=connect(zoho.settings) if zoho else _NoLedger(),
-        resources=Resources(found.resources, cast("Settings", known)),
-        settings=known,
-        witness=None,
-        zoho=lambda *_: zoho,
-    )
-
-
-class _NoLedger:
-    """Stands where the ledger would be in a test without one, and says so."""
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise TypeError("event.step, emit and cancel need a ledger: give run_handler the fixture zoho")
-
-
-def _claim(handler: Handler, event: Event, tries: int, made: int) -> Claim:
-    from receiver.ledger.runs import Claim, job_id  # noqa: PLC0415 - see the module's docstring
-
-    return Claim(
-        kind="j",
-        id=job_id(event.id, handler.id),
-        run=tries + 1,
-        worker="test",
-        tries=tries,
-        deaths=0,
-        suspect=False,
-        generation=0,
-        lane="",
-        made=made,
-        event=event,
-    )
 
 
 @pytest.fixture
