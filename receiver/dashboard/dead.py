@@ -108,7 +108,7 @@ def dead(request: Request) -> Response:
         row.event.id: row.event
         for row in read.events(redis, [job.event for job in found.jobs], with_jobs=False, data=False)
     }
-    counts = queries.dead_counts(redis, [row["id"] for row in queries.handlers(redis)])
+    counts = {row["id"]: row["dead_now"] for row in queries.handlers(redis) if row["dead_now"]}
     asked = "rerun" in request.query_params
     plain = not filters and not cursor
     return page(

@@ -273,21 +273,26 @@ def dead_counts(redis: Redis, handlers: Sequence[str]) -> dict[str, int]:
 
 
 def handlers(redis: Redis) -> list[dict[str, Any]]:
-    """The catalogue with its counts; last, handlers that no worker has any more but that have done something."""
+    """The catalogue with its counts; last, handlers that no worker has any more but that have done something.
+
+    What a handler did under the ids that it had before it was renamed counts for it.
+    """
     counted = read.counted(redis)
     rows = {row["id"]: {**row, "living": True} for row in read.catalogue(redis)}
+    renamed = {former: row["id"] for row in rows.values() for former in row["options"].get("was", ())}
     for name in counted:
         state, _, handler = name.partition(":")
-        if state in {"done", "skipped", "dead", "due", "held"} and handler and handler not in rows:
+        known = handler in rows or handler in renamed
+        if state in {"done", "skipped", "dead", "due", "held"} and handler and not known:
             rows[handler] = {"id": handler, "doc": "", "patterns": [], "options": {}, "living": False}
+    dead_now = dead_counts(redis, [*rows, *renamed])
     for handler, row in rows.items():
+        names = [handler, *row["options"].get("was", ())]
         row["counts"] = {
-            state: counted.get(f"{state}:{handler}", 0)
+            state: sum(counted.get(f"{state}:{name}", 0) for name in names)
             for state in ("done", "skipped", "dead", "due", "held")
         }
-    dead_now = dead_counts(redis, list(rows))
-    for handler, row in rows.items():
-        row["dead_now"] = dead_now.get(handler, 0)
+        row["dead_now"] = sum(dead_now.get(name, 0) for name in names)
     return sorted(rows.values(), key=lambda row: (not row["living"], row["id"]))
 
 

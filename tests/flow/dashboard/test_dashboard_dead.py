@@ -65,6 +65,18 @@ def test_dead_letters_are_found_by_what_is_asked(
         assert "None fits these filters" in text
 
 
+def test_dead_letters_from_before_a_handler_was_renamed_are_its_own(operator: Visitor, seed: Seed) -> None:
+    """They are counted for it and found under its new id, and the old id is no handler any more."""
+    event = seed.handled(handler="rooms.old", state="dead", reason="no")
+    seed.handled(handler="rooms.new", state="dead", reason="no")
+    seed.catalogue({"id": "rooms.new", "doc": "", "patterns": [], "options": {"was": ["rooms.old"]}})
+    text = operator.get("/dead?handler=rooms.new").text
+    assert f"/events/{event.id}" in text
+    assert "rooms.new (2)" in text
+    assert "rooms.old (" not in text
+    assert "no worker has it" not in operator.get("/handlers").text
+
+
 def test_all_that_fit_are_retried_at_a_rate_by_the_workers(operator: Visitor, seed: Seed) -> None:
     """The click notes a replay, and the page shows how far it is; the others stay dead."""
     for _ in range(55):
