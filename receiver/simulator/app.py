@@ -159,9 +159,13 @@ async def read(request: Request) -> Call:
     """The request to its end; a form is read as such and its bytes are kept too."""
     body = await request.body()
     form: list[tuple[str, str]] = []
+    files: dict[str, tuple[str, bytes]] = {}
     if request.headers.get("content-type", "").startswith(FORMS):
         async with request.form() as fields:
             form = [(name, value) for name, value in fields.multi_items() if isinstance(value, str)]
+            for name, value in fields.multi_items():
+                if not isinstance(value, str):
+                    files[name] = (value.filename or "", await value.read())
     return Call(
         method=request.method,
         path=request.url.path,
@@ -169,6 +173,7 @@ async def read(request: Request) -> Call:
         headers={name.lower(): value for name, value in request.headers.items()},
         body=body,
         form=form,
+        files=files,
     )
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import orjson
+
+from receiver.simulator.crm_actions import Actions
+from receiver.simulator.crm_attachments import Attachments
 from receiver.simulator.crm_bulk import CREDITS, Bulk
 from receiver.simulator.crm_coql import run, value_of
 from receiver.simulator.crm_notify import Notify
@@ -17,7 +21,7 @@ from receiver.simulator.crm_workflow import Rule, Workflow
 from receiver.simulator.crm_write import Writes, fault
 from receiver.simulator.limits import Gate, Window
 from receiver.simulator.oauth_scopes import covers
-from receiver.simulator.wire import Answer, Call
+from receiver.simulator.wire import Answer, Call, Refused
 
 if TYPE_CHECKING:
     from receiver.simulator.deliver import Sender
@@ -40,9 +44,11 @@ class Crm:
         self.watch = Watch(self.records, limits)
         self.notify = Notify(self.watch, sender)
         self.workflow = Workflow(self.records, sender)
-        self.bulk = Bulk(self.records, limits, sender)
+        self.bulk = Bulk(self.records, limits, sender, self.publish)
         self.reads = Reads(self.records, limits)
         self.writes = Writes(self.records, self.publish)
+        self.attachments = Attachments(self.records)
+        self.actions = Actions(self.records, self.publish)
         self.credits = Window(86_400.0)
         self.gate, self.heavy = Gate(), Gate()
 
@@ -122,13 +128,16 @@ class Crm:
 
     def _heavy(self, call: Call) -> bool:
         last = call.parts[-1]
-        if last in ("coql", "search") or call.param("sort_by") or call.param("cvid"):
+        named = last in ("coql", "search", "convert", "__composite_requests")
+        if named or call.param("sort_by") or call.param("cvid"):
             return True
         return call.method in ("POST", "PUT") and self._rows(call) > 10
 
     def _cost(self, call: Call) -> int:
         if call.param("cvid"):
             return 3
+        if call.parts[-1] == "convert":
+            return 5
         if call.method in ("POST", "PUT"):
             return max(1, -(-self._rows(call) // 10))
         return 1
@@ -159,6 +168,15 @@ class Crm:
                 return users_shown(self.world, call)
             case ["coql"]:
                 return self._coql(call)
+            case ["settings", "tags"]:
+                self._need(call, "ZohoCRM.settings.tags.READ")
+                return self.actions.tags_shown(call)
+            case ["__composite_requests"]:
+                self._need(call, "ZohoCRM.composite_requests.CUSTOM")
+                return self._composite(call)
+            case ["upload"]:
+                self._need(call, "ZohoFiles.files.CREATE")
+                return self.bulk.upload(call)
             case _:
                 return self._records(call, parts[2:])
 
@@ -168,6 +186,32 @@ class Crm:
         if call.method == "POST":
             self.credits.add(self.world.now(), CREDITS[parts[0]])
         return answer
+
+    def _composite(self, call: Call) -> Answer:
+        """Each part is a call of its own, with the same token; five at most."""
+        body = call.json()
+        parts = body.get("__composite_requests") if isinstance(body, dict) else None
+        if not isinstance(parts, list) or not 0 < len(parts) <= 5:
+            raise fault("LIMIT_EXCEEDED", "1 to 5 requests", {"api_name": "__composite_requests"})
+        told = []
+        for part in parts:
+            query = [(str(name), str(value)) for name, value in (part.get("params") or {}).items()]
+            content = orjson.dumps(part["body"]) if "body" in part else b""
+            inner = Call(part["method"], part["uri"], query, call.headers, content, token=call.token)
+            try:
+                answer = self.handle(inner)
+            except Refused as refused:
+                answer = refused.answer
+            details = {"statusCode": answer.status, "response": {"body": answer.body, "headers": {}}}
+            told.append(
+                {
+                    "sub_request_id": part["sub_request_id"],
+                    "details": details,
+                    "status": "success",
+                    "code": "SUCCESS",
+                }
+            )
+        return Answer(200, {"__composite_requests": told})
 
     def _need(self, call: Call, *scopes: str) -> None:
         granted = call.token.scopes if call.token else ()
@@ -195,6 +239,18 @@ class Crm:
                 return Answer(200, {"count": len(self.records.table(module))})
             case "GET", [ident]:
                 return self.reads.one(module, ident)
+            case _, [ident, "Attachments", *rest] if (call.method, rest) != ("GET", []):
+                return self.attachments.handle(module, ident, rest, call, by)
+            case "POST", ["actions", ("add_tags" | "remove_tags") as action]:
+                return self.actions.tag(module, action, call, by)
+            case "POST" | "GET", ["actions", "mass_update"]:
+                self._need(call, f"ZohoCRM.mass_update.{module}.UPDATE")
+                return self.actions.mass_update(module, call, by)
+            case "POST", [ident, "actions", "convert"]:
+                return self.actions.convert(module, ident, call, by)
+            case "GET", [ident, "Attachments"]:
+                shown = self.attachments.shown(module, ident)
+                return Answer(200, {"data": shown, "info": {"more_records": False}}) if shown else Answer(204)
             case "GET", [ident, related]:
                 return self.reads.related(module, ident, related, call)
             case "POST", []:

@@ -50,7 +50,7 @@ class Problem(Exception):
 
     def __init__(self, code: str, message: str, details: Json) -> None:
         super().__init__(code, details)
-        self.entry = {"code": code, "details": details, "message": message, "status": "error"}
+        self.entry: Json = {"code": code, "details": details, "message": message, "status": "error"}
 
     @property
     def code(self) -> str:

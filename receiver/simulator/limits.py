@@ -37,6 +37,7 @@ class Limits:
     channel_default: float = 3_600.0
     channel_longest: float = 604_800.0
     channel_token_length: int = 50
+    bulk_rows: int = 200_000
     bulk_by_hand: bool = False
     # Books
     books_per_minute: int = 100

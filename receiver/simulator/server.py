@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 SCOPES = (
     "ZohoCRM.modules.ALL,ZohoCRM.settings.ALL,ZohoCRM.users.READ,ZohoCRM.org.READ,"
     "ZohoCRM.notifications.ALL,ZohoCRM.bulk.ALL,ZohoCRM.coql.READ,ZohoSearch.securesearch.READ,"
+    "ZohoFiles.files.ALL,ZohoCRM.composite_requests.CUSTOM,ZohoCRM.mass_update.Leads.UPDATE,"
     "ZohoBooks.fullaccess.all,Desk.tickets.ALL,Desk.contacts.ALL,Desk.basic.ALL,"
     "Desk.settings.ALL,Desk.search.READ,Desk.webhooks.ALL,Desk.events.ALL"
 )

@@ -28,6 +28,8 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     form: list[tuple[str, str]] = field(default_factory=list)
+    files: dict[str, tuple[str, bytes]] = field(default_factory=dict)
+    """Files of a multipart form: part -> (file name, bytes)."""
     token: Access | None = None
     probed: dict[str, bool] = field(default_factory=dict)
 
@@ -63,16 +65,18 @@ class Call:
 
 @dataclass(slots=True)
 class Answer:
-    """A dict becomes JSON, a str HTML, None an empty body."""
+    """A dict becomes JSON, a str HTML, bytes a file, None an empty body."""
 
     status: int = 200
-    body: Json | str | None = None
+    body: Json | str | bytes | None = None
     headers: dict[str, str] = field(default_factory=dict)
 
     def encode(self) -> tuple[bytes, str]:
         """Body bytes and content type."""
         if self.body is None:
             return b"", ""
+        if isinstance(self.body, bytes):
+            return self.body, "application/octet-stream"
         if isinstance(self.body, str):
             return self.body.encode(), "text/html;charset=UTF-8"
         return orjson.dumps(self.body), TYPE_JSON

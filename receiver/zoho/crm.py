@@ -11,16 +11,16 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from receiver.errors import NotFound, ScopeMissing, ZohoError
+from receiver.errors import NotFound, ScopeMissing
 from receiver.zoho import part
 from receiver.zoho.ask import Ask
+from receiver.zoho.crm_actions import Actions, Tags
 from receiver.zoho.crm_reads import BASE, Reads, stamp
 from receiver.zoho.crm_records import (
-    LIMIT,
     Record,
     Result,
+    chunked,
     differing,
-    failed,
     identified,
     only,
     pretended,
@@ -30,6 +30,8 @@ from receiver.zoho.crm_records import (
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from receiver.zoho.crm_attachments import Attachments
+    from receiver.zoho.crm_bulk import Bulk
     from receiver.zoho.crm_watch import Channels
 
 Trigger = Sequence[str] | None
@@ -38,8 +40,27 @@ none, None goes by the connection's `trigger` setting, and where that is not set
 """
 
 
-class CRM(Reads):
-    """CRM's records, notes and channels."""
+class CRM(Reads, Actions):
+    """CRM's records and notes; what there is more of has a name of its own: channels, attachments, bulk, tags."""
+
+    @cached_property
+    def attachments(self) -> Attachments:
+        """Files that hang on records."""
+        from receiver.zoho.crm_attachments import Attachments  # noqa: PLC0415 - loaded when it is used
+
+        return Attachments(self, self._zoho)
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        """Bulk read and bulk write: hundreds of thousands of rows in one job."""
+        from receiver.zoho.crm_bulk import Bulk  # noqa: PLC0415 - loaded when it is used
+
+        return Bulk(self._zoho)
+
+    @cached_property
+    def tags(self) -> Tags:
+        """Tags of records."""
+        return Tags(self._zoho)
 
     @cached_property
     def channels(self) -> Channels:
@@ -203,7 +224,7 @@ class CRM(Reads):
 
         if isinstance(record, str):
             return only(send([record])[0])
-        return _chunked([str(one) for one in record], send, "delete")
+        return chunked([str(one) for one in record], send, "delete")
 
     def note(self, module: str, record_id: str, title: str, content: str) -> Record:
         """Adds a note to a record; its details.
@@ -266,24 +287,7 @@ class CRM(Reads):
     ) -> Record | list[Result]:
         if isinstance(given, Mapping):
             return only(send([dict(given)])[0])
-        return _chunked([dict(one) for one in given], send, action)
-
-
-def _chunked(
-    things: Sequence[Any], send: Callable[[Sequence[Any]], list[Result]], action: str
-) -> list[Result]:
-    """Sends a hundred at a time. If a later call fails as a whole, the results so far are kept, and the rest
-    is marked with its error and not sent; if the first one does, it raises.
-    """
-    done: list[Result] = []
-    for start in range(0, len(things), LIMIT):
-        try:
-            done += send(things[start : start + LIMIT])
-        except ZohoError as error:
-            if not done:
-                raise
-            return done + failed(len(things) - len(done), error, action)
-    return done
+        return chunked([dict(one) for one in given], send, action)
 
 
 def _literal(value: Any) -> str:

@@ -54,7 +54,7 @@ class Reads:
             data = self._read(f"/{part(module)}/{part(record_id)}")
         else:  # only the list takes fields
             data = self._read(f"/{part(module)}", ids=record_id, fields=named)
-        records = _rows(data, "data")
+        records = rows_of(data, "data")
         if not records:
             raise NotFound(f"crm: there is no {module} {record_id}", code="NO_CONTENT", status=204)
         return records[0]
@@ -64,7 +64,7 @@ class Reads:
         names = [named] if named else self._all_fields(module)
         found: dict[str, Record] = {}
         for some in names:
-            for row in _rows(self._read(f"/{part(module)}", ids=ids, fields=some, per_page=PAGE), "data"):
+            for row in rows_of(self._read(f"/{part(module)}", ids=ids, fields=some, per_page=PAGE), "data"):
                 found.setdefault(str(row.get("id")), {}).update(row)
         return found
 
@@ -125,7 +125,7 @@ class Reads:
         found: list[Record] = []
         for page in range(1, -(-min(limit, BY_NUMBER) // PAGE) + 1):
             data = self._read(f"/{part(module)}/search", **asked, page=page, per_page=min(PAGE, limit))
-            found += _rows(data, "data")
+            found += rows_of(data, "data")
             if not data or not _info(data).get("more_records"):
                 break
         return found[:limit]
@@ -136,7 +136,7 @@ class Reads:
         https://www.zoho.com/crm/developer/docs/api/v8/COQL-Overview.html
         """
         ask = Ask("crm", "POST", f"{BASE}/coql", json={"select_query": query}, safe=True, write=False)
-        return _rows(self._zoho.send(ask).data, "data")
+        return rows_of(self._zoho.send(ask).data, "data")
 
     def related(
         self, module: str, record_id: str, name: str, *, fields: Sequence[str], **params: Any
@@ -167,13 +167,13 @@ class Reads:
         """The fields of a module, with api_name, data_type and more.
         https://www.zoho.com/crm/developer/docs/api/v8/field-meta.html
         """
-        return _rows(self._read("/settings/fields", module=module), "fields")
+        return rows_of(self._read("/settings/fields", module=module), "fields")
 
     def _read(self, path: str, **params: object) -> Any:
         return self._zoho.send(Ask("crm", "GET", BASE + path, texts(params))).data
 
     def _one(self, path: str, key: str, **params: object) -> Record:
-        rows = _rows(self._read(path, **params), key)
+        rows = rows_of(self._read(path, **params), key)
         if not rows:
             raise NotFound(f"crm: {path} is empty")
         return rows[0]
@@ -185,7 +185,7 @@ class Reads:
         while True:
             asked = {**params, "per_page": str(size), **at}
             data = self._zoho.send(Ask("crm", "GET", BASE + path, asked, headers=headers)).data
-            yield from _rows(data, "data")
+            yield from rows_of(data, "data")
             info = _info(data) if data else {}
             if not info.get("more_records"):
                 return
@@ -217,7 +217,7 @@ def _fields(fields: Sequence[str]) -> str:
     return ",".join(names)
 
 
-def _rows(data: Any, key: str) -> list[Record]:
+def rows_of(data: Any, key: str) -> list[Record]:
     """The rows under a key; none where there is no content. Raises Unavailable where the answer has another
     shape.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -108,3 +108,20 @@ def identified(record: Mapping[str, Any]) -> str:
     if not record.get("id"):
         raise InvalidRequest("each record to update needs its id", code="MANDATORY_NOT_FOUND")
     return str(record["id"])
+
+
+def chunked(
+    things: Sequence[Any], send: Callable[[Sequence[Any]], list[Result]], action: str
+) -> list[Result]:
+    """Sends a hundred at a time. If a later call fails as a whole, the results so far are kept, and the rest
+    is marked with its error and not sent; if the first one does, it raises.
+    """
+    done: list[Result] = []
+    for start in range(0, len(things), LIMIT):
+        try:
+            done += send(things[start : start + LIMIT])
+        except ZohoError as error:
+            if not done:
+                raise
+            return done + failed(len(things) - len(done), error, action)
+    return done

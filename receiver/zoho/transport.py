@@ -95,6 +95,13 @@ class Transport:
                 if not renewed and self._tokens.invalidate(
                     connection, token.generation, _reason(ask, verdict)
                 ):
+                    if (
+                        ask.file is not None
+                    ):  # its bytes are gone; the job comes again with a token that lives
+                        raise Unavailable(
+                            f"{ask.product} {ask.method} {ask.path}: the token had ended",
+                            code="token_renewed",
+                        )
                     renewed = True
                     continue
                 self._refused(connection, ask, token, verdict, renewed=renewed)
@@ -327,6 +334,8 @@ def existing(details: object) -> str | None:
 def _pause(ask: Ask, reply: Reply | NoReply, verdict: Verdict, number: int) -> float | None:
     """Seconds to the next try, or None where there is to be none."""
     backoff: float = min(0.25 * 2**number, 2.0) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
+    if ask.file is not None:
+        return None
     if verdict.error is RateLimited:  # refused before anything was done, so any call may be repeated
         return backoff if verdict.retry_after is None else verdict.retry_after
     if verdict.error is not Unavailable or verdict.code == "too_large":
