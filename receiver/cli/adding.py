@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from receiver.cli import project
-from receiver.cli.sources import RESTART, made, sound, steps
+from receiver.cli.sources import RESTART, made, sound
 from receiver.errors import SettingsError
+from receiver.intake.pointing import steps
 from receiver.settings import FILE, did_you_mean
 from receiver.sources import PRODUCTS
 from receiver.sources import samples as captured

@@ -8,10 +8,11 @@ import typer
 
 from receiver.cli import project
 from receiver.cli.processes import ledger_if_any
-from receiver.cli.sources import RESTART, made, sound, steps
+from receiver.cli.sources import RESTART, made, sound
 from receiver.errors import SettingsError
 from receiver.intake import told
-from receiver.intake.uses import Labels, uses_of
+from receiver.intake.pointing import steps
+from receiver.intake.uses import Labels, uses
 
 if TYPE_CHECKING:
     from receiver.cli.sources import Place
@@ -60,7 +61,7 @@ def finish(place: Place, name: str, *, sure: bool) -> None:
             f"{name} has one secret only; `zohook source rotate {name}` puts a new one before it"
         )
     with ledger_if_any(place.settings) as redis:
-        found = uses_of(redis, lock, Labels(place.vault)) if redis is not None else ()
+        found = uses(redis, [lock], Labels(place.vault))[name] if redis is not None else ()
     if not sure and not (found and all(use.idle for use in found[1:])):
         why = (
             "the ledger cannot be asked"

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import typer
 
 from receiver.cli.processes import ledger_if_any
-from receiver.cli.sources import addresses, steps, title, words
 from receiver.errors import SettingsError
 from receiver.event import moment, now_ms
 from receiver.intake import told
-from receiver.intake.uses import Labels, uses_of
+from receiver.intake.pointing import addresses, steps, title, words
+from receiver.intake.uses import Labels, uses
 from receiver.ledger import forwards, sources
 from receiver.sources import guide
 from receiver.sources.source import Keys
@@ -88,17 +88,17 @@ def _seen(place: Place, lock: Lock, redis: Redis) -> Iterator[tuple[str, str]]:
         lock.keys = Keys((*told.read_now(redis, place.vault, name), *lock.keys.secrets))
         left = told.armed_for(redis, name)
         yield "armed", f"for {left} seconds still" if left else f"no; zohook source arm {name}"
-    uses = uses_of(redis, lock, Labels(place.vault))
+    found = uses(redis, [lock], Labels(place.vault))[name]
     if lock.source.needs == "told" and not lock.keys.secrets:
         yield "secrets", "none was told yet"
     else:
-        for index, use in enumerate(uses):
+        for index, use in enumerate(found):
             said = (
                 f"verified last {_ago(use.last)}" if use.last else "has verified nothing in the last 90 days"
             )
             drop = f"; it is idle, so drop it:   zohook source rotate {name} --finish" if use.idle else ""
             which = "the newest" if not index else f"no. {index + 1}"
-            yield "" if index else "secrets", f"{which if len(uses) > 1 else 'it'} {said}{drop}"
+            yield "" if index else "secrets", f"{which if len(found) > 1 else 'it'} {said}{drop}"
     if place.settings.sources[name].forward:
         yield "forward", _relayed(place, name, redis)
     row = sources.rows(redis, [name])[name]

@@ -16,6 +16,7 @@ from receiver.dashboard import (
     deliveries,
     machine,
     pauses,
+    sources,
     views,
 )
 from receiver.dashboard.errors import HANDLERS
@@ -40,6 +41,7 @@ PAGES: list[BaseRoute] = [
     Route("/deliveries", deliveries.deliveries),
     Route("/deliveries/{id}", deliveries.delivery),
     Route("/handlers", pauses.handlers),
+    Route("/sources", sources.sources),
     Route("/connections", connections.connections),
     Route("/calls", calls.calls),
     Route("/connect/callback", connections.callback, methods=["GET"]),
@@ -62,6 +64,8 @@ ACTIONS: list[BaseRoute] = [
     Route("/deliveries", deliveries.verify_deliveries, methods=["POST"]),
     Route("/deliveries/{id}/run", deliveries.run_delivery, methods=["POST"]),
     Route("/deliveries/{id}/verify", deliveries.verify_delivery, methods=["POST"]),
+    Route("/sources/{name}/arm", sources.arm, methods=["POST"]),
+    Route("/sources/{name}/forward", sources.forward_again, methods=["POST"]),
     Route("/connections/{name}/connect", connections.connect, methods=["POST"]),
     Route("/connections/{name}/invite", connections.invite, methods=["POST"]),
 ]

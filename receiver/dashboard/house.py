@@ -62,6 +62,12 @@ _SAID = {
         "It is refused as before. After a change of the settings the web process must be restarted.",
     ),
     "verified_unverified": ("bad", "It cannot be verified yet; the clock tries again by itself."),
+    "armed": (
+        "good",
+        "It is armed for ten minutes: save the webhook at Zoho now, and the secret that comes is taken.",
+    ),
+    "forwards": ("good", "{} deliveries are sent to the old receiver again."),
+    "forwards_none": ("bad", "None was given up, so nothing is sent again."),
     "anyway": ("good", "It is accepted now, and its events run like any other."),
     "twice": ("bad", "Its events have been accepted already; nothing was changed."),
     "unlike": (

@@ -16,6 +16,8 @@ from redis.exceptions import RedisError
 from receiver import keys
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from redis import Redis
     from redis.asyncio import Redis as AsyncRedis
 
@@ -95,12 +97,6 @@ class Uses:
             await self.write(redis)
 
 
-def last_used(redis: Redis, source: str) -> dict[str, int]:
-    """Label -> when it verified last (ms)."""
-    found = cast("dict[bytes, bytes]", redis.hgetall(keys.secrets_used(source)))
-    return {label.decode(): int(at) for label, at in found.items()}
-
-
 @dataclass(frozen=True, slots=True)
 class Use:
     """One secret of a source: when it verified last (ms, 0 for never in 90 days), and whether it can be dropped."""
@@ -109,8 +105,17 @@ class Use:
     idle: bool
 
 
-def uses_of(redis: Redis, lock: Lock, labels: Labels) -> tuple[Use, ...]:
-    """The secrets of a lock, newest first. An older one is idle once the newest has verified an hour later than it ever did."""
-    times = last_used(redis, lock.way.name)
-    found = [max(times.get(label, 0) for label in each) for each in labels.ever(lock)]
-    return tuple(Use(at, index > 0 and found[0] - at > HOUR) for index, at in enumerate(found))
+def uses(redis: Redis, locks: Sequence[Lock], labels: Labels) -> dict[str, tuple[Use, ...]]:
+    """The secrets of each lock, newest first, by source. An older one is idle once the newest has verified an hour later than it
+    ever did.
+    """
+    pipe = redis.pipeline(transaction=False)
+    for lock in locks:
+        pipe.hgetall(keys.secrets_used(lock.way.name))
+    made = {}
+    for lock, times in zip(locks, cast("list[dict[bytes, bytes]]", pipe.execute()), strict=True):
+        found = [max(int(times.get(label.encode(), 0)) for label in each) for each in labels.ever(lock)]
+        made[lock.way.name] = tuple(
+            Use(at, index > 0 and found[0] - at > HOUR) for index, at in enumerate(found)
+        )
+    return made

@@ -121,7 +121,8 @@ class Chrome:
 
     def heard(self, method: str) -> list[dict[str, Any]]:
         """What the browser said of its own accord, by event name."""
-        return [each["params"] for each in self.events if each["method"] == method]
+        with self._news:  # the reader goes on
+            return [each["params"] for each in self.events if each["method"] == method]
 
     def go(self, address: str) -> None:
         """Open a page and wait until it is loaded."""

@@ -35,7 +35,7 @@ XSS = (
     "&lt;script&gt;alert(1)&lt;/script&gt;", "&#60;script&#62;alert(1)&#60;/script&#62;", "\\u003cscript\\u003ealert(1)\\u003c/script\\u003e",
     "{{constructor.constructor('alert(1)')()}}", "${alert(1)}", "<script\x00>alert(1)</script>", "<!--<img src='--><img src=x onerror=alert(1)>",
 )  # fmt: skip
-PAGES = ("/", "/events", "/dead", "/deliveries", "/handlers", "/connections")
+PAGES = ("/", "/events", "/dead", "/deliveries", "/sources", "/handlers", "/connections")
 
 
 def test_nothing_that_came_in_ever_runs(chrome: Chrome, site: Site) -> None:

@@ -20,7 +20,7 @@ from receiver.errors import SettingsError
 from receiver.event import now_ms
 from receiver.intake import told, uses
 from receiver.intake.keyring import Keyring
-from receiver.intake.uses import Labels, Uses, last_used, uses_of
+from receiver.intake.uses import Labels, Uses
 from receiver.zoho.vault import Vault
 from tests.flow.test_door import books_signature, served
 
@@ -84,7 +84,7 @@ def test_the_door_notes_which_secret_verified(
         while not redis.exists(keys.secrets_used("books")) and time.monotonic() < limit:
             time.sleep(0.02)
     lock, labels = lock_of(settings)
-    newest, old = uses_of(redis, lock, labels)
+    newest, old = uses.uses(redis, [lock], labels)["books"]
     assert (newest.last, newest.idle, old.idle) == (0, False, False)
     assert abs(old.last - now_ms()) < 10_000
     assert 0 < redis.ttl(keys.secrets_used("books")) <= uses.KEPT
@@ -92,7 +92,7 @@ def test_the_door_notes_which_secret_verified(
     assert NEW not in kept
     assert OLD not in kept
     lock, labels = lock_of(known(f"{OLD},{NEW}"))
-    assert uses_of(redis, lock, labels)[0].last == old.last
+    assert uses.uses(redis, [lock], labels)["books"][0].last == old.last
 
 
 def test_what_was_seen_last_is_written_at_the_end(known: Make, redis: Redis) -> None:
@@ -100,7 +100,7 @@ def test_what_was_seen_last_is_written_at_the_end(known: Make, redis: Redis) -> 
     body = b'{"invoice": {"invoice_id": "1"}}'
     with served(build(known(NEW))) as url, httpx.Client(base_url=url) as client:
         client.post("/in/books?event=invoice.paid", content=body, headers=books_signature(body))
-    assert last_used(redis, "books")
+    assert redis.exists(keys.secrets_used("books"))
 
 
 def test_what_redis_does_not_take_is_written_later(known: Make) -> None:
@@ -139,7 +139,7 @@ def test_an_old_secret_is_idle_once_the_new_one_has_come_into_use(known: Make, r
         redis.delete(keys.secrets_used("books"))
         if times:
             redis.hset(keys.secrets_used("books"), mapping=times)
-        assert [use.idle for use in uses_of(redis, lock, labels)] == [False, idle], times
+        assert [use.idle for use in uses.uses(redis, [lock], labels)["books"]] == [False, idle], times
 
 
 def test_the_commands_go_by_it(known: Make, redis: Redis, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
@@ -200,5 +200,5 @@ def test_a_rotated_key_of_the_project_forgets_no_use(known: Make, redis: Redis) 
     lock, labels = lock_of(known(f"{NEW},{OLD}"))
     redis.hset(keys.secrets_used("books"), labels.of(lock)[1], 7_000)
     both = Labels(Vault(f"{Fernet.generate_key().decode()},{KEY}"))
-    assert [use.last for use in uses_of(redis, lock, both)] == [0, 7_000]
+    assert [use.last for use in uses.uses(redis, [lock], both)["books"]] == [0, 7_000]
     assert both.of(lock) != labels.of(lock)

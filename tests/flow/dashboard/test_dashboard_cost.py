@@ -28,7 +28,7 @@ READS = {
     "ZREVRANK", "HVALS", "INFO", "PING", "CLIENT", "HELLO", "SELECT", "AUTH", "TTL", "EXISTS",
 }  # fmt: skip
 SESSIONS = keys.session("")
-PAGES = ("/", "/events", "/dead", "/deliveries", "/handlers", "/connections")
+PAGES = ("/", "/events", "/dead", "/deliveries", "/sources", "/handlers", "/connections")
 
 
 def watched(server: Embedded, do: Callable[[], Any]) -> list[list[str]]:
