@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from redis.backoff import NoBackoff
@@ -15,7 +16,7 @@ from receiver.dashboard import routes
 from receiver.errors import LedgerUnavailable
 from receiver.intake.committer import Committer
 from receiver.intake.drain import Drain
-from receiver.intake.endpoint import Door, way_in
+from receiver.intake.endpoint import Door
 from receiver.intake.keyring import Keyring
 from receiver.intake.limits import Buckets
 from receiver.intake.seals import Seals
@@ -30,13 +31,22 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from typing import Any
 
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp
 
     from receiver.settings import Settings
 
 
-def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> ASGIApp:
-    """The web application of one process; open live pages end when it is `stopping`, `request.state.spool` is its spool.
+@dataclass(frozen=True, slots=True)
+class Web:
+    """What a web process serves: the door, which the server calls without ASGI, and the pages, whose start and end are the door's too."""
+
+    settings: Settings
+    door: Door
+    pages: ASGIApp
+
+
+def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Web:
+    """What one web process serves; open live pages end when it is `stopping`, `request.state.spool` is its spool.
 
     Raises SettingsError or LedgerUnavailable before it listens.
     """
@@ -77,15 +87,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> A
 
     pages = Starlette(routes=routes(settings, redis, stopping, keyring=keyring), lifespan=lifespan)
 
-    async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        """The door for its own requests, the pages for all others."""
-        source = way_in(scope) if scope["type"] == "http" else ""
-        if source:
-            await door.answer(source, scope, receive, send)
-        else:
-            await pages(scope, receive, send)
-
-    return application
+    return Web(settings, door, pages)
 
 
 def _drain(settings: Settings, spool: Spool, witness: Witness) -> Drain:

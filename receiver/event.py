@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import os
+import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 """Crockford's base 32: no letter is taken for another, and it sorts as its number does."""
 
+_chance = random.Random()  # noqa: S311 - ids are no secrets, and asking the kernel twice for each delivery shows
+os.register_at_fork(after_in_child=_chance.seed)  # a child must not make its parent's ids again
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _LETTERS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
 
@@ -33,7 +36,7 @@ def now_ms() -> int:
 
 def new_id(at: int | None = None) -> str:
     """A new id of 20 letters and digits that sorts by time: 48 bits of milliseconds and 52 of chance."""
-    number = ((now_ms() if at is None else at) << 52) | int.from_bytes(os.urandom(7), "big") >> 4
+    number = ((now_ms() if at is None else at) << 52) | _chance.getrandbits(52)
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(90, -1, -10)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 from contextlib import contextmanager
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
     import uvicorn
     from redis import Redis
-    from starlette.types import ASGIApp
+
+    from receiver.app import Web
 
 BACKLOG = 2048
+GARBAGE = 20_000
+"""How many more objects than before there may be until the collector looks for cycles among the young ones."""
 
 
 @contextmanager
@@ -85,16 +89,16 @@ def listen(host: str, port: int, *, or_any: bool = False) -> socket.socket:
     return bound
 
 
-def serving(settings: Settings, application: ASGIApp) -> uvicorn.Config:
+def serving(web: Web) -> uvicorn.Config:
     """How the web process serves: plain HTTP/1.1, by a protocol with limits."""
     import uvicorn
 
     from receiver.intake.protocol import NEVER, guarded
 
     return uvicorn.Config(
-        application,
+        web.pages,
         loop="uvloop",
-        http=guarded(settings.web),
+        http=guarded(web.settings.web, web.door),
         ws="none",
         lifespan="on",
         server_header=False,
@@ -114,13 +118,18 @@ def web(settings: Settings, *, port: int | None = None, fd: int | None = None) -
     from receiver.app import build
 
     servers: list[uvicorn.Server] = []
-    application = build(settings, stopping=lambda: any(server.should_exit for server in servers))
+    built = build(settings, stopping=lambda: any(server.should_exit for server in servers))
     if fd is None:
         bound = listen(settings.web.host, settings.web.port if port is None else port)
     else:
         bound = socket.socket(fileno=fd)
-    server = uvicorn.Server(serving(settings, application))
+    server = uvicorn.Server(serving(built))
     servers.append(server)
+    # What is there now stays: the collector need not look at it again. And it need not look so often, since little of what a
+    # request makes is in cycles.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GARBAGE)
     try:
         server.run(sockets=[bound])
     finally:

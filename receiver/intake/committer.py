@@ -58,12 +58,12 @@ class Committer:
             return await self._to_ledger(record)
         return None
 
-    async def _to_ledger(self, record: Record) -> Answer:
+    def _to_ledger(self, record: Record) -> asyncio.Future[Answer]:
         if len(self._waiting) >= WAITING:
             raise LedgerUnavailable("too many deliveries wait for Redis")
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._put(record, future)
-        return await future
+        return future
 
     def note(self, record: Record) -> None:
         """Keep a record if it can be had; nobody waits for it, and it is never spooled."""

@@ -1,18 +1,19 @@
-"""`/in/{source}`: read within limits, answer handshakes, verify, parse, accept, answer.
+"""`/in/{source}`: look at the head, answer handshakes, verify, parse, accept, and say what to answer.
 
-A plain ASGI application, without a router or objects for request and response: each delivery would pay for them.
+It knows nothing of sockets: `visit.py` brings it requests and takes its answers, without ASGI, a router or objects for request and
+response between them, for each delivery would pay for those.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from receiver import logs, metrics
 from receiver.errors import (
-    BadFraming,
     DeliveryError,
     LedgerUnavailable,
     TooLarge,
@@ -27,7 +28,7 @@ from receiver.ledger.accept import Record
 from receiver.sources import mistaken_for
 
 if TYPE_CHECKING:
-    from starlette.types import Receive, Scope, Send
+    from collections.abc import Sequence
 
     from receiver.intake.committer import Committer
     from receiver.intake.judge import Judged
@@ -41,30 +42,61 @@ log = logs.get("delivery")
 PATH = "/in/"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE"})
 UNKNOWN = "(unknown)"
-TOO_MANY = {
-    "error": "too_many",
-    "message": "too many requests without proof came from this address; slow down",
-}
-UNAVAILABLE = {"error": "unavailable", "message": "the delivery could not be kept; send it again"}
-JSON = (b"content-type", b"application/json")
-FRAMING = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
 
 
-class Gone(Exception):
-    """The client hung up before its request was complete."""
+class Reply(NamedTuple):
+    """What to answer: the status, the JSON, and the seconds of Retry-After or ""."""
+
+    status: int
+    body: bytes
+    retry_after: str = ""
+
+    @classmethod
+    def of(cls, status: int, body: dict[str, Any], retry_after: str = "") -> Reply:
+        """A reply with that object in its body."""
+        return cls(status, orjson.dumps(body), retry_after)
 
 
-def way_in(scope: Scope) -> str:
-    """The source that an HTTP request is for: one name behind `/in/`, perhaps with a slash. "" where it is not the door's."""
-    path: str = scope["path"]
-    if not path.startswith(PATH) or scope["method"] not in METHODS:
+TOO_MANY = Reply.of(
+    429,
+    {"error": "too_many", "message": "too many requests without proof came from this address; slow down"},
+    "1",
+)
+UNAVAILABLE = Reply.of(
+    503, {"error": "unavailable", "message": "the delivery could not be kept; send it again"}, "5"
+)
+
+
+@dataclass(slots=True)
+class Head:
+    """A request before its body: for whom, how, and from where. Names of headers are in lower case; `size` is that of all headers,
+    `length` that of the body where it is told, else 0.
+    """
+
+    source: str
+    method: str
+    query: bytes
+    headers: Sequence[tuple[bytes, bytes]]
+    remote: str
+    size: int
+    length: int
+    encoded: bool
+    began: float = field(default_factory=time.perf_counter)
+
+
+def way_in(path: str, method: str) -> str:
+    """The source that a request is for: one name behind `/in/`, perhaps with a slash. "" where it is not the door's.
+
+    A method that no product uses is not the door's either.
+    """
+    if not path.startswith(PATH) or method not in METHODS:
         return ""
     name = path[len(PATH) :].removesuffix("/")
     return "" if "/" in name else name
 
 
 class Door:
-    """The endpoint of every source."""
+    """Every source's way in."""
 
     def __init__(
         self,
@@ -83,70 +115,52 @@ class Door:
         self._uses = uses
         self._header_limit = header_limit
 
-    async def answer(self, name: str, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request for what may be a source, as an ASGI application does: 200 once it is durable, else one clear JSON body."""
-        started = time.perf_counter()
-        lock = self._keyring.locks.get(name)
-        delivery: Delivery | None = None
-        if not self._buckets.admits(subject(_remote(scope)), _label(name, lock)):
-            # A flood: answered before its body is read, and counted only.
-            metrics.delivered(_label(name, lock), "limited").inc()
-            await _answer(send, 429, TOO_MANY, "1")
-            return
+    def admit(self, head: Head) -> Lock | Reply:
+        """The lock of the source, where the body may come; else what to answer at once."""
+        lock = self._keyring.locks.get(head.source)
+        if not self._buckets.admits(subject(head.remote), _label(head, lock)):
+            metrics.delivered(_label(head, lock), "limited").inc()  # a flood: counted only
+            return TOO_MANY
         try:
             if lock is None:
                 raise UnknownSource(
-                    f"there is no source {name[:80]!r}; the URL is /in/ and a name from [sources] of zohook.toml"
+                    f"there is no source {head.source[:80]!r}; the URL is /in/ and a name from [sources] of zohook.toml"
                 )
-            headers = self._head(scope, lock)
-            body = await _body(receive, lock.body_limit)
-            at = now_ms()
-            delivery = Delivery(
-                new_id(at), name, scope["method"], scope["path"], scope["query_string"], headers, body, at, _remote(scope),
-            )  # fmt: skip
+            self._check(head, lock)
+        except DeliveryError as error:
+            return self.refuse(head, lock, error)
+        return lock
+
+    def _check(self, head: Head, lock: Lock) -> None:
+        if head.size > self._header_limit:
+            raise TooLarge(f"the headers are over {self._header_limit} bytes")
+        if head.encoded:
+            raise UnsupportedEncoding("send the body without Content-Encoding; no Zoho product compresses")
+        if head.length > lock.body_limit:
+            raise too_large(lock)
+
+    async def take(self, head: Head, lock: Lock, body: bytes) -> Reply:
+        """Take a whole request: 200 once it is durable, else one clear JSON body."""
+        at = now_ms()
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers]
+        delivery = Delivery(
+            new_id(at), head.source, head.method, PATH + head.source, head.query, headers, body, at, head.remote
+        )  # fmt: skip
+        try:
             said = await self._take(delivery, lock)
         except DeliveryError as error:
-            await self._refuse(send, name, delivery or _unread(name, scope, lock), error, started)
-        except Gone:
-            metrics.delivered(_label(name, lock), "gone").inc()
-            log.info("delivery", source=name, verdict="gone", ms=_ms(started))
+            return self.refuse(head, lock, error, delivery)
         except LedgerUnavailable as error:
-            metrics.delivered(name, "unavailable").inc()
-            log.error("delivery", source=name, verdict="unavailable", reason=str(error))  # noqa: TRY400
-            await _answer(send, 503, UNAVAILABLE, "5")
+            metrics.delivered(head.source, "unavailable").inc()
+            log.error("delivery", source=head.source, verdict="unavailable", reason=str(error))  # noqa: TRY400
+            return UNAVAILABLE
+        metrics.delivered(head.source, said["verdict"]).inc()
+        line = {"source": head.source, "delivery": delivery.id, "size": len(body), "ms": _ms(head), **said}
+        if "reason" in said:  # it may quote what came
+            log.info("delivery", **line)
         else:
-            metrics.delivered(name, said["verdict"]).inc()
-            line = {"source": name, "delivery": delivery.id, "size": len(body), "ms": _ms(started), **said}
-            if "reason" in said:  # it may quote what came
-                log.info("delivery", **line)
-            else:
-                logs.say_own("delivery", "delivery", line)
-            await _answer(send, 200, said)
-
-    def _head(self, scope: Scope, lock: Lock) -> list[tuple[str, str]]:
-        """The headers as a delivery has them; raises DeliveryError where they are no good."""
-        size = 0
-        headers, framing = [], []
-        for key, value in scope["headers"]:
-            size += len(key) + len(value)
-            headers.append((key.decode("latin-1"), value.decode("latin-1")))
-            if key in FRAMING:
-                framing.append(headers[-1])
-        if size > self._header_limit:
-            raise TooLarge(f"the headers are over {self._header_limit} bytes")
-        lengths = [value for key, value in framing if key == "content-length"]
-        if len(framing) > len(lengths):
-            if any(key == "content-encoding" and value.lower() != "identity" for key, value in framing):
-                raise UnsupportedEncoding(
-                    "send the body without Content-Encoding; no Zoho product compresses"
-                )
-            if lengths and any(key == "transfer-encoding" for key, _ in framing):
-                raise BadFraming("Content-Length and Transfer-Encoding contradict each other")
-        if len(lengths) > 1:
-            raise BadFraming("Content-Length came twice")
-        if lengths and lengths[0].isdecimal() and int(lengths[0]) > lock.body_limit:
-            raise TooLarge(f"the body is over {lock.body_limit} bytes")
-        return headers
+            logs.say_own("delivery", "delivery", line)
+        return Reply(200, orjson.dumps(said))
 
     async def _take(self, delivery: Delivery, lock: Lock) -> dict[str, Any]:
         if lock.source.handshake(delivery, lock.way):
@@ -168,77 +182,61 @@ class Door:
             return {"verdict": "quarantined", "reason": judged.record.reason} | _where(kept)
         return _said(kept, judged)
 
-    async def _refuse(
-        self, send: Send, name: str, delivery: Delivery, error: DeliveryError, started: float
-    ) -> None:
-        lock = self._keyring.locks.get(name)
+    def refuse(
+        self, head: Head, lock: Lock | None, error: DeliveryError, delivery: Delivery | None = None
+    ) -> Reply:
+        """The answer to what does not become an event; it is kept with the reason, or counted."""
+        delivery = delivery or _unread(head, lock)
         reason = str(error)
         if lock is not None and isinstance(error, Unauthenticated):
             mistake = mistaken_for(lock.way.product, delivery)
             reason += f"; {mistake}" if mistake else ""
-        address = subject(delivery.remote)
+        address = subject(head.remote)
         if self._buckets.quiet(address):  # what a flood brings is counted, and not written
             self._committer.note(self._seals.close(Record(delivery, "rejected", reason), lock))
-        self._buckets.failed(address, _label(name, lock))
-        metrics.delivered(_label(name, lock), "rejected").inc()
+        self._buckets.failed(address, _label(head, lock))
+        metrics.delivered(_label(head, lock), "rejected").inc()
         log.warning(
-            "delivery", source=name[:80], delivery=delivery.id, verdict="rejected", status=error.status,
-            error=error.code, reason=reason, ms=_ms(started),
+            "delivery", source=head.source[:80], delivery=delivery.id, verdict="rejected", status=error.status,
+            error=error.code, reason=reason, ms=_ms(head),
         )  # fmt: skip
-        await _answer(send, error.status, {"error": error.code, "message": reason})
+        return Reply.of(error.status, {"error": error.code, "message": reason})
+
+    def gone(self, head: Head, lock: Lock | None) -> None:
+        """The client hung up before its request was complete."""
+        metrics.delivered(_label(head, lock), "gone").inc()
+        log.info("delivery", source=head.source[:80], verdict="gone", ms=_ms(head))
 
 
-async def _body(receive: Receive, limit: int) -> bytes:
-    """The whole body; most come in one piece."""
-    message = await receive()
-    body = bytearray()
-    while True:
-        if message["type"] != "http.request":
-            raise Gone
-        piece: bytes = message.get("body", b"")
-        if len(body) + len(piece) > limit:
-            raise TooLarge(f"the body is over {limit} bytes")
-        if not message.get("more_body", False):
-            return bytes(body + piece) if body else piece
-        body += piece
-        message = await receive()
+def too_large(lock: Lock) -> TooLarge:
+    """What is said of a body over the limit of its source."""
+    return TooLarge(f"the body is over {lock.body_limit} bytes")
 
 
-async def _answer(send: Send, status: int, body: dict[str, Any], retry_after: str = "") -> None:
-    said = orjson.dumps(body)
-    headers = [JSON, (b"content-length", b"%d" % len(said))]
-    if retry_after:
-        headers.append((b"retry-after", retry_after.encode()))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": said})
-
-
-def _unread(name: str, scope: Scope, lock: Lock | None) -> Delivery:
+def _unread(head: Head, lock: Lock | None) -> Delivery:
     """A request that was refused before its body was read, as it is kept; all unknown sources share one name."""
     return Delivery(
         id=new_id(),
-        source=UNKNOWN if lock is None else name,
-        method=scope["method"],
-        path=f"{PATH}{name}"[:200],
-        query=scope["query_string"][:1000],
+        source=UNKNOWN if lock is None else head.source,
+        method=head.method,
+        path=f"{PATH}{head.source}"[:200],
+        query=head.query[:1000],
         headers=tuple(
-            (key.decode("latin-1")[:100], value.decode("latin-1")[:500])
-            for key, value in scope["headers"][:50]
+            (name.decode("latin-1")[:100], value.decode("latin-1")[:500]) for name, value in head.headers[:50]
         ),
         body=b"",
         received=now_ms(),
-        remote=_remote(scope),
+        remote=head.remote,
     )
 
 
-def _label(name: str, lock: Lock | None) -> str:
+def _label(head: Head, lock: Lock | None) -> str:
     """The source, for a count: one of the caller's own choice would let him fill our memory."""
-    return "unknown" if lock is None else name
+    return "unknown" if lock is None else head.source
 
 
-def _remote(scope: Scope) -> str:
-    client = scope.get("client")
-    return client[0] if client else ""
+def _ms(head: Head) -> float:
+    return round((time.perf_counter() - head.began) * 1000, 1)
 
 
 def _where(kept: Answer | None) -> dict[str, Any]:
@@ -261,7 +259,3 @@ def _said(answer: Answer | None, judged: Judged) -> dict[str, Any]:
         # Not called "secret": the log masks what is. The newest is number 1, and goes without saying.
         said["secret_number"] = judged.verified.secret + 1
     return said
-
-
-def _ms(started: float) -> float:
-    return round((time.perf_counter() - started) * 1000, 1)

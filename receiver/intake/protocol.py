@@ -1,26 +1,39 @@
 """uvicorn's HTTP protocol, made to hold: time and bytes for headers and body, one reading of each request, plain HTTP only.
 
-uvicorn itself has no time-out before the answer and no limit on headers (`llhttp` takes 200 MB of them).
+uvicorn itself has no time-out before the answer and no limit on headers (`llhttp` takes 200 MB of them). What is for the door goes
+there by `Visit`, everything else is uvicorn's and the pages'.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import unquote
 
 import httptools
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from receiver import logs
 from receiver.intake.connections import ANSWER, BODY, HEAD, IDLE, Connections
+from receiver.intake.endpoint import Head, way_in
 from receiver.intake.limits import subject
+from receiver.intake.visit import Visit
 
 if TYPE_CHECKING:
     import asyncio
 
+    from receiver.intake.endpoint import Door
     from receiver.settings import WebSettings
+
+log = logs.get("delivery")
 
 OVERHEAD = 8
 """Bytes of framing that a chunked body may have per byte: even chunks of one byte have six."""
+LONGEST_ROW = 64
+"""How many requests may wait on a connection for their turn. No sender of Zoho's sends a second one before the first is answered."""
+SHORT = 200
 NEVER = 86_400 * 365
 """Our own look replaces uvicorn's keep-alive timer."""
 
@@ -37,6 +50,9 @@ class DoorProtocol(HttpToolsProtocol):
     """One connection."""
 
     house: ClassVar[Connections]
+    door: ClassVar[Door]
+    common: ClassVar[tuple[list[tuple[bytes, bytes]], bytes]] = ([], b"")
+    """uvicorn's list of headers that each answer has, made anew each second, and those as bytes."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -46,8 +62,10 @@ class DoorProtocol(HttpToolsProtocol):
         self.phase, self.since = HEAD, self.loop.time()
         self._head = self._raw = self._useful = 0
         self._refused: Refused | None = None
-        self._expired = self._deaf = False
+        self._expired = self._deaf = self._had_turn = False
         self._held: list[str] = []
+        self._remote = host
+        self._client = host
         self.house.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -55,12 +73,16 @@ class DoorProtocol(HttpToolsProtocol):
         for address in self._held:
             self.house.end(address)
         self._held.clear()
+        for visit in (self.cycle, *(cycle for cycle, _ in self.pipeline)):
+            if isinstance(visit, Visit):
+                visit.lost()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         self._unset_keepalive_if_required()
         if self._deaf:
             return
+        self._had_turn = False
         if self.phase == IDLE:
             self._enter(HEAD)
         if self.phase == HEAD:
@@ -77,6 +99,12 @@ class DoorProtocol(HttpToolsProtocol):
             self._deaf = True
             if self.cycle is not None:
                 self.cycle.keep_alive = False
+        except httptools.HttpParserCallbackError:
+            if self._refused is None:
+                log.exception("request.broken")
+            self._refuse(
+                self._refused or Refused(500, "broken", "the server failed at this; its log says how")
+            )
         except httptools.HttpParserError:
             self._refuse(
                 self._refused or Refused(400, "bad_framing", "the request is not well-formed HTTP/1.1")
@@ -96,62 +124,131 @@ class DoorProtocol(HttpToolsProtocol):
     # The parser's callbacks -----------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        # What uvicorn does here is for the pages, and done when it turns out to be for one of them.
+        self.url = b""
+        self.headers = []
         if self.phase != HEAD:
             self._enter(HEAD)
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
     def on_headers_complete(self) -> None:
         try:
-            self._check_head()
+            size, length, encoded = self._check_head()
+            path, query = _place(self.url)
         except Refused as refused:
             self._refused = refused  # the parser wraps what is raised in its callbacks
             raise
         self._head = self._raw = self._useful = 0
-        self.phase, self.since = BODY, self.loop.time()
-        super().on_headers_complete()
+        self._enter(BODY)
+        method = self.parser.get_method().decode("ascii")
+        source = way_in(path, method)
+        if source:
+            self._visit(Head(source, method, query, self.headers, self._client, size, length, encoded))
+        else:
+            self._open_page()
         self.headers = []  # trailers come by the same callback, and must not pass for headers
 
-    def _check_head(self) -> None:
+    def _visit(self, head: Head) -> None:
+        keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        visit: Any = Visit(self, self.door, head, keep_alive=keep_alive, wants_word=self.expect_100_continue)
+        earlier, self.cycle = self.cycle, visit
+        if earlier is not None and not earlier.response_complete:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((visit, self.app))
+        elif self._had_turn:  # a row of what is refused at once must not hold up everybody else
+            self.loop.call_soon(visit.begin)
+        else:
+            self._had_turn = True
+            visit.begin()
+
+    def _open_page(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.headers = self.scope["headers"] = headers
+        if self._client != self._remote:
+            self.scope["client"] = (self._client, 0)
+        super().on_headers_complete()
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """Begin what waited for its turn on the connection; a visit soon, for it may be over at once, and so may all behind it."""
+        if isinstance(cycle, Visit):
+            self.loop.call_soon(cycle.begin)
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _check_head(self) -> tuple[int, int, bool]:
+        """(the size of the headers, that of the body where it is told, whether it is encoded); raises Refused."""
+        if len(self.pipeline) >= LONGEST_ROW:
+            raise Refused(429, "too_many", "too many requests in a row; wait for the answers")
         headers = self.headers
-        names = [name for name, _ in headers]
-        if names.count(b"host") != 1 and (b"host" in names or self.parser.get_http_version() == "1.1"):
-            raise Refused(
-                400, "bad_framing", f"the header host came {names.count(b'host')} times; send it once"
-            )
-        if names.count(b"content-length") > 1:
-            raise Refused(400, "bad_framing", "the header content-length came twice")
-        if b"transfer-encoding" in names:
-            codings = [value for name, value in headers if name == b"transfer-encoding"]
-            if b"content-length" in names or codings != [b"chunked"]:
-                raise Refused(400, "bad_framing", "send either Content-Length, or Transfer-Encoding: chunked")
-        if self.parser.should_upgrade() and (b"content-length" in names or b"transfer-encoding" in names):
+        found = dict(headers)
+        if len(found) < len(headers):
+            for name in (b"host", b"content-length", b"transfer-encoding"):
+                times = sum(each == name for each, _ in headers)
+                if times > 1:
+                    raise Refused(
+                        400, "bad_framing", f"the header {name.decode()} came {times} times; send it once"
+                    )
+        if b"host" not in found and self.parser.get_http_version() == "1.1":
+            raise Refused(400, "bad_framing", "the header host is missing")
+        length, coding = found.get(b"content-length"), found.get(b"transfer-encoding")
+        if coding is not None and (length is not None or coding != b"chunked"):
+            raise Refused(400, "bad_framing", "send either Content-Length, or Transfer-Encoding: chunked")
+        if (length is not None or coding is not None) and self.parser.should_upgrade():
             # The parser takes what follows for another protocol, so that the body would be lost.
             raise Refused(400, "bad_framing", "send it without Upgrade: this is plain HTTP/1.1")
+        encoded = b"content-encoding" in found and any(
+            name == b"content-encoding" and value.lower() != b"identity" for name, value in headers
+        )
+        self.expect_100_continue = found.get(b"expect", b"").lower() == b"100-continue"
         if self.from_proxy:
-            forwarded = (value for name, value in self.headers if name == b"x-forwarded-for")
-            client = self.house.proxies.client(self.client[0] if self.client else "", forwarded)
-            self.scope["client"] = (client, 0)
-            if not self.house.begin(subject(client)):
+            forwarded = (value for name, value in headers if name == b"x-forwarded-for")
+            self._client = self.house.proxies.client(self._remote, forwarded)
+            if not self.house.begin(subject(self._client)):
                 raise Refused(429, "too_many", "too many requests of this address are under way")
-            self._held.append(subject(client))
+            self._held.append(subject(self._client))
+        return sum(map(len, chain.from_iterable(headers))), int(length or 0), encoded
 
     def on_body(self, body: bytes) -> None:
         self._useful += len(body)
-        super().on_body(body)
+        if isinstance(self.cycle, Visit):
+            self.cycle.feed(body)
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        # The phase first: an answer may be written at once.
         if self.cycle.response_complete:
             self._enter(IDLE)
         else:
             self.phase = ANSWER
+        if isinstance(self.cycle, Visit):
+            self.cycle.complete()
+        else:
+            super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        super().on_response_complete()
+        # uvicorn would start a timer for each pause between requests; `Connections` looks after those.
+        self.server_state.total_requests += 1
         if self.phase == ANSWER and self.cycle.response_complete:
             self._enter(IDLE)
         if self._held:
             self.house.end(self._held.pop(0))
+        if not self.transport.is_closing():
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
+
+    def common_headers(self) -> bytes:
+        """The headers that each answer has."""
+        found = self.server_state.default_headers
+        if self.common[0] is not found:
+            raw = b"".join(b"%b: %b\r\n" % pair for pair in found)
+            type(self).common = (found, raw)
+        return self.common[1]
 
     # Ends --------------------------------------------------------------------------------------------------------
 
@@ -186,6 +283,23 @@ class DoorProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def guarded(settings: WebSettings) -> type[DoorProtocol]:
-    """The protocol of one web process, with its limits."""
-    return type("DoorProtocol", (DoorProtocol,), {"house": Connections(settings)})
+def _place(url: bytes) -> tuple[str, bytes]:
+    """The path, decoded, and the query; raises Refused. Short ones are remembered: a URL in Zoho is typed once and called for years."""
+    return _remembered_place(url) if len(url) < SHORT else _parsed_place(url)
+
+
+def _parsed_place(url: bytes) -> tuple[str, bytes]:
+    try:
+        found = httptools.parse_url(url)
+        path = found.path.decode("ascii")
+    except (httptools.HttpParserError, ValueError, AttributeError):
+        raise Refused(400, "bad_framing", "the URL of the request is none") from None
+    return unquote(path) if "%" in path else path, found.query or b""
+
+
+_remembered_place = lru_cache(1024)(_parsed_place)
+
+
+def guarded(settings: WebSettings, door: Door) -> type[DoorProtocol]:
+    """The protocol of one web process, with its limits and its door."""
+    return type("DoorProtocol", (DoorProtocol,), {"house": Connections(settings), "door": door})

@@ -186,6 +186,9 @@ def _joined(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
 def _record(document: dict[str, Any], kind: str) -> tuple[str, dict[str, Any]]:
     """The record's name and fields: what the event names, else the only object with an id, else the only one."""
     wanted = kind.lower().split(".")[1] if kind else ""
+    usual = document.get(wanted)
+    if isinstance(usual, dict) and wanted != "data" and reading.is_name(wanted):
+        return wanted, usual
     found = [
         (key, value)
         for holder in _holders(document)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from receiver.app import Web
+from receiver.cli.processes import serving
 from receiver.event import Delivery, Event, new_id, now_ms
 from receiver.ledger import read
 from receiver.ledger.accept import Record, accept
@@ -44,12 +46,9 @@ def free_port() -> int:
 
 @contextmanager
 def served(app: Any, port: int = 0) -> Iterator[str]:
-    """The app on a port of its own, as the web process runs it."""
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app, port=0, log_config=None, ws="none", server_header=False, http="httptools", loop="uvloop"
-        )
-    )
+    """What `build` built, as the web process serves it, or another app, on a port of its own."""
+    other = {"log_config": None, "ws": "none", "server_header": False, "http": "httptools", "loop": "uvloop"}
+    server = uvicorn.Server(serving(app) if isinstance(app, Web) else uvicorn.Config(app, **other))
     sock = socket.socket()
     sock.bind(("127.0.0.1", port))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)

@@ -12,6 +12,7 @@ import statistics
 import threading
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,9 +56,10 @@ def known(settings: MakeSettings, redis_server: Embedded, redis: Redis) -> Calla
 
 
 @contextmanager
-def served(settings: Settings, app: Any = None) -> Iterator[tuple[str, int]]:
+def served(settings: Settings, pages: Any = None) -> Iterator[tuple[str, int]]:
     """Where the web process listens: on all of 127.0.0.0/8, so that a test can come from many addresses."""
-    server = uvicorn.Server(serving(settings, app or build(settings)))
+    web = build(settings)
+    server = uvicorn.Server(serving(replace(web, pages=pages) if pages else web))
     sock = socket.socket()
     sock.bind(("0.0.0.0", 0))  # noqa: S104 - a client must come from another address than the next
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
@@ -269,9 +271,8 @@ def test_the_time_to_answer_is_ours_alone(settings, redis_server) -> None:
         await asyncio.sleep(0.7)
         return JSONResponse({})
 
-    known = settings(
-        TOML, redis={"url": redis_server.url}, web={"header_time": 0.1, "body_time": 0.1, "idle": 0.1}
-    )
+    limits = {"header_time": 0.1, "body_time": 0.1, "idle": 0.1}
+    known = settings(TOML, secrets={"books": BOOKS}, redis={"url": redis_server.url}, web=limits)
     with served(known, Starlette(routes=[Route("/slow", slow)])) as to:
         assert (
             b" 200 " in ask(to, b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").splitlines()[0]

@@ -67,7 +67,7 @@ def spooling(settings: MakeSettings, own: Embedded) -> Callable[..., Settings]:
 @contextmanager
 def served(settings: Settings) -> Iterator[httpx.Client]:
     """A client of a web process of its own, as far as a thread can be one."""
-    server = uvicorn.Server(serving(settings, build(settings)))
+    server = uvicorn.Server(serving(build(settings)))
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
