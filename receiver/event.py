@@ -241,8 +241,8 @@ class Event:
         """The idempotency key of this event for one handler: the same over all tries, new with every rerun."""
         return hashlib.sha256(f"{self.id}|{handler}|{generation}".encode()).hexdigest()[:32]
 
-    def pack(self) -> tuple[bytes, bytes]:
-        """(what it is, what it says) as the ledger keeps them; empty fields are left out."""
+    def meta(self) -> dict[str, Any]:
+        """What it is, as the ledger keeps it; empty fields are left out."""
         kept = {
             "type": self.type,
             "source": self.source,
@@ -259,24 +259,30 @@ class Event:
             "verified_by": self.verified_by,
             "depth": self.depth or None,
         }
-        meta = {key: value for key, value in kept.items() if value not in (None, "")}
-        body = (
+        return {key: value for key, value in kept.items() if value not in (None, "")}
+
+    def pack(self) -> tuple[bytes, bytes]:
+        """(what it is, what it says) as the ledger keeps them."""
+        said = (
             {"data": self.data} if self.previous is None else {"data": self.data, "previous": self.previous}
         )
-        return orjson.dumps(meta), orjson.dumps(body)
+        return orjson.dumps(self.meta()), orjson.dumps(said)
 
     @classmethod
     def unpack(cls, event_id: str, meta: bytes, body: bytes, seq: int = 0) -> Event:
-        """The event that `pack` packed. What a newer version added to it is left out: both run while one is exchanged."""
+        """The event that `pack` packed."""
+        return cls.of(event_id, orjson.loads(meta), orjson.loads(body), seq)
+
+    @classmethod
+    def of(cls, event_id: str, meta: Mapping[str, Any], said: Mapping[str, Any], seq: int = 0) -> Event:
+        """The event of which `pack` told that. What a newer version added to it is left out: both run while one is exchanged."""
         known = cls.__dataclass_fields__
-        found = {name: value for name, value in orjson.loads(meta).items() if name in known}
-        fields = {"type": "", "source": "", **found}
+        fields = {"type": "", "source": "", **{name: value for name, value in meta.items() if name in known}}
         changed = fields.pop("changed", None)
-        said = orjson.loads(body)
         return cls(
             id=event_id,
             seq=seq,
-            data=said["data"],
+            data=said.get("data"),
             previous=said.get("previous"),
             changed=None if changed is None else frozenset(changed),
             **fields,

@@ -17,8 +17,13 @@ RQ = "rq"
 
 
 def delivery(delivery_id: str) -> str:
-    """Hash `meta`, `body` of one delivery. Lives as long as its events; a rejected one for the retention's days."""
+    """String: one delivery, what it is and its body. Lives as long as its events; a rejected one for the retention's days."""
     return f"zh:d:{delivery_id}"
+
+
+def verdict(delivery_id: str) -> str:
+    """Hash `verdict`, `same`, `sealed`, `forward` of one delivery that was not just accepted. Lives as long as the delivery."""
+    return f"zh:dv:{delivery_id}"
 
 
 def deliveries(verdict: str) -> str:
@@ -27,8 +32,15 @@ def deliveries(verdict: str) -> str:
 
 
 def event(event_id: str) -> str:
-    """Hash of one event: `meta`, `data`, `seq`, `state`, `run`, ... Kept for the retention's days."""
+    """Hash of how far one event is: `seq`, `state`, `run`, `delivery` (which tells what it is), `@HANDLER` for each of its jobs.
+    Kept for the retention's days. Its values are short, for beyond 64 bytes a hash takes four times the room.
+    """
     return f"zh:e:{event_id}"
+
+
+def fact(event_id: str) -> str:
+    """String: what one event is and says, where its delivery does not tell. Lives as long as the event."""
+    return f"zh:f:{event_id}"
 
 
 def events() -> str:
@@ -171,11 +183,6 @@ def job(job_id: str) -> str:
     return f"zh:j:{job_id}"
 
 
-def jobs_of(event_id: str) -> str:
-    """Set of the handlers that have a job of this event. Lives as long as the event."""
-    return f"zh:js:{event_id}"
-
-
 def jobs_in_state(state: str) -> str:
     """Sorted set of the jobs in a state other than done, by the time they came into it. Retention trims it."""
     return f"zh:js:x:{state}"
@@ -187,7 +194,9 @@ def jobs_of_handler(handler: str, state: str) -> str:
 
 
 def attempts(job_id: str) -> str:
-    """List of the attempts of one job, oldest first, JSON. Lives as long as the job."""
+    """List of the attempts of one job, oldest first, JSON; all but one that was just done, which the job's own fields tell.
+    Lives as long as the job.
+    """
     return f"zh:a:{job_id}"
 
 
@@ -409,6 +418,11 @@ def sign_ins_failed(minute: int | str, address: str) -> str:
 def write(record: str) -> str:
     """List of our own recent writes to one record, JSON, for telling echoes and causes. A quarter of an hour after the last."""
     return f"zh:w:{record}"
+
+
+def writes() -> str:
+    """String: there have been writes of ours lately. As long as the last of them is kept."""
+    return "zh:w"
 
 
 def writes_taken(record: str) -> str:

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from receiver.ledger import read
+from receiver.ledger import read, rows
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -43,7 +43,7 @@ class Numbers:
     @property
     def open(self) -> int:
         """How much is not finished: events to route, and jobs due, running or held."""
-        return max(self.states["open"], sum(self.states[state] for state in read.OPEN))
+        return max(self.states["open"], sum(self.states[state] for state in rows.OPEN))
 
     def percentile(self, share: float) -> int:
         """Milliseconds from webhook in to handler done."""

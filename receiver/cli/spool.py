@@ -88,7 +88,7 @@ def _readable(row: Row) -> dict[str, object]:
         record = unpack_record(row.head, row.body)
     except UNREADABLE:
         return {"head": row.head.hex(), "body": row.body.hex()}
-    about: dict[str, object] = orjson.loads(record.meta())
+    about: dict[str, object] = record.meta()
     return {**about, "verdict": record.verdict, "body": record.delivery.body.decode("utf-8", "replace")}
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from receiver.ledger.read import JobRow
+    from receiver.ledger.rows import JobRow
 
 log = logs.get("dashboard")
 PAGE, BATCH = 50, 100
@@ -82,7 +82,8 @@ class Found:
 
 def search(redis: Redis, filters: Filters, cursor: str = "") -> Found:
     """One page of the dead jobs that fit, newest first."""
-    began, wanted, looked, found = time.monotonic(), filters.wanted(), 0, list[read.JobRow]()
+    found: list[JobRow] = []
+    began, wanted, looked = time.monotonic(), filters.wanted(), 0
     names = read.handler_names(redis, filters.handler) if filters.handler else []
     index = filters.handler if len(names) == 1 else ""
     while True:

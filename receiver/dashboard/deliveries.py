@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from receiver.dashboard.house import House
-    from receiver.ledger.read import DeliveryRow
+    from receiver.ledger.rows import DeliveryRow
 
 log = logs.get("dashboard")
 PAGE, BATCH = 50, 100
@@ -79,7 +79,8 @@ class Found:
 
 def search(redis: Redis, filters: Filters, cursor: str = "") -> Found:
     """One page of the deliveries that pass the filters, newest first."""
-    began, wanted, rows, looked = time.monotonic(), filters.wanted(), list[read.DeliveryRow](), 0
+    rows: list[DeliveryRow] = []
+    began, wanted, looked = time.monotonic(), filters.wanted(), 0
     while True:
         batch, after = queries.deliveries_page(redis, filters.verdict, cursor, BATCH if filters else PAGE)
         for row in batch:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from receiver.ledger.condition import Memory, SpoolRow
-    from receiver.ledger.read import DeliveryRow, EventRow, JobRow
+    from receiver.ledger.rows import DeliveryRow, EventRow, JobRow
 
 HOUR = 60
 VERDICTS = ("rejected", "quarantined", "duplicate", "unverified")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
-    from receiver.ledger.read import EventRow
+    from receiver.ledger.rows import EventRow
 
 PAGE, BATCH = 50, 100
 MOST, LONGEST = 2_000, 0.08

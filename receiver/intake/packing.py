@@ -38,7 +38,8 @@ def pack_record(record: Record) -> tuple[bytes, bytes]:
         "key": record.key,
         "replace": record.replace,
         "forward": record.forward,
-        "meta": orjson.Fragment(record.meta()),
+        "meta": record.meta(),
+        "sealed": record.sealed,
         "events": events,
     }
     return pack(orjson.dumps(head)), pack(record.delivery.body)
@@ -63,7 +64,7 @@ def unpack_record(head: bytes, body: bytes) -> Record:
         found["window"],
         meta["verified_by"],
         meta["secret"],
-        meta.get("sealed", ""),
+        found["sealed"],
         due=found["due"],
         key=found["key"],
         replace=found["replace"],

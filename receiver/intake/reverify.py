@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from receiver.event import Delivery
     from receiver.intake.keyring import Lock
-    from receiver.ledger.read import DeliveryRow
+    from receiver.ledger.rows import DeliveryRow
     from receiver.settings import Settings
 
 log = logs.get("reverify")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from receiver.event import Delivery
     from receiver.intake.keyring import Lock
     from receiver.ledger.accept import Record
-    from receiver.ledger.read import DeliveryRow
+    from receiver.ledger.rows import DeliveryRow
     from receiver.zoho.vault import Vault
 
 

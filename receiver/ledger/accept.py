@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import orjson
 
 from receiver.event import Delivery
-from receiver.ledger.pack import pack
+from receiver.ledger.pack import alone, join, places, short, within
 from receiver.ledger.script import Argument, call, iso
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ class Record:
     forward: bool = False
     """Whether it is to be relayed to an old receiver."""
 
-    def meta(self) -> bytes:
+    def meta(self) -> dict[str, Any]:
         """What is kept beside the body."""
         delivery = self.delivery
-        kept = {
+        return {
             "source": delivery.source,
             "method": delivery.method,
             "path": delivery.path,
@@ -64,20 +64,21 @@ class Record:
             "secret": self.secret,
             "events": [event.id for event in self.events],
         }
-        if self.sealed:
-            kept["sealed"] = self.sealed
-        return orjson.dumps(kept)
 
     def args(self) -> list[Argument]:
         """The record as the arguments of `accept.lua`."""
-        delivery = self.delivery
-        head: list[Argument] = [delivery.id, delivery.source, self.verdict, self.meta(), pack(delivery.body)]
-        found: list[Argument] = [*head, delivery.received, "1" if self.forward else "", len(self.events)]
+        delivery, line = self.delivery, short(self.meta())
+        only = self.events[0] if len(self.events) == 1 and self.verdict == "accepted" else None
+        where = places(delivery.body, only) if only else None
+        if only and where:
+            line["event"] = within(line, delivery.id, only, where)
+        kept = join(orjson.dumps(line), delivery.body)
+        found: list[Argument] = [delivery.id, delivery.source, self.verdict, kept, self.sealed]
+        found += [delivery.received, "1" if self.forward else "", len(self.events)]
         window = int(self.window * 1000)
         for event in self.events:
-            meta, data = event.pack()
             mark = event.dedupe_key() if window else ""
-            found += [event.id, event.type, mark, window, meta, pack(data), event.record_key()]
+            found += [event.id, event.type, mark, window, b"" if where else alone(event), event.record_key()]
             found += [self.due, self.key, "1" if self.replace else ""]
         return found
 

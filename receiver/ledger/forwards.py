@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import orjson
 
 from receiver import keys
-from receiver.ledger.pack import unpack
-from receiver.ledger.read import DeliveryRow
+from receiver.ledger.rows import delivery_row
 from receiver.ledger.script import call
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis import Redis
+
+    from receiver.ledger.rows import DeliveryRow
 
 Outcome = Literal["done", "again", "failed", "off"]
 
@@ -42,24 +43,14 @@ def take(redis: Redis, source: str, most: int, lease: float) -> list[Taken]:
     """Deliveries that are due, each ours for `lease` seconds."""
     found = call(redis, "forward", source, most, int(lease * 1000))
     taken = []
-    for delivery_id, meta, body, known in zip(*(iter(found),) * 4, strict=True):
-        said = orjson.loads(meta)
-        row = DeliveryRow(
-            delivery_id.decode(),
-            "",
-            sealed=said.get("sealed", ""),
-            meta=said,
-            body=unpack(body) if body else b"",
-        )
-        taken.append(Taken(row, orjson.loads(known) if known else {}))
+    for delivery_id, kept, sealed, known in zip(*(iter(found),) * 4, strict=True):
+        if row := delivery_row(delivery_id.decode(), kept, (None, None, sealed, known)):
+            taken.append(Taken(row, row.forward))
     return taken
 
 
 def end(redis: Redis, taken: Taken, outcome: Outcome, known: dict[str, Any], due: int = 0) -> None:
     """Write what became of one; `due` (ms) is when it is tried again. What was relayed needs its proof no more."""
-    meta = b""
-    if outcome in {"done", "off"} and taken.row.sealed:
-        meta = orjson.dumps({key: value for key, value in taken.row.meta.items() if key != "sealed"})
     call(
         redis,
         "forwarded",
@@ -68,7 +59,7 @@ def end(redis: Redis, taken: Taken, outcome: Outcome, known: dict[str, Any], due
         outcome,
         due,
         orjson.dumps({**known, "outcome": outcome}),
-        meta,
+        "1" if outcome in {"done", "off"} else "",
     )
 
 

@@ -1,11 +1,42 @@
-"""How bytes are kept: as they are up to 1 KiB, deflated beyond it; the first byte tells which."""
+"""How deliveries and events are kept: a line of JSON that says what it is, then bytes, deflated beyond 1 KiB.
+
+What a delivery's body says is kept once: where it tells one event, and the event's data stand in the body as they are, the
+delivery's line also says what the event is, and where in the body its data are.
+"""
 
 from __future__ import annotations
 
 import zlib
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from receiver.event import Event
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
 
 PLAIN, DEFLATED = b"-", b"z"
 WORTH_IT = 1024
+LOOKED_AT = 64
+"""How many values of a body are compared with an event's data; Desk's are two levels deep in it."""
+OF_DELIVERY = ("source", "received", "verified_by")
+"""What an event says as the line of its delivery does."""
+Path = list[str | int]
+NAMES = (
+    *("host", "user-agent", "accept", "content-type", "content-length", "x-forwarded-for", "x-forwarded-proto", "x-real-ip"),
+    *("x-forwarded-host", "accept-encoding", "connection", "x-request-id", "forwarded", "via", "accept-language", "traceparent"),
+    *("x-com-zoho-organizationid", "x-zoho-webhook-signature", "x-zdesk-jwt", "x-zs-webhook-signature", "x-hook-secret"),
+    *("x-hook-signature", "x-webhook-token", "x-zp-webhook-signature", "authorization", "x-amzn-trace-id", "cf-connecting-ip"),
+    *("x-siqsignature", "x-zohowebhook-signature", "x-cliq-signature", "x-zoho-event"),
+    *("cf-ray", "cf-ipcountry", "cf-visitor", "cdn-loop", "x-forwarded-port", "x-forwarded-server", "cache-control", "pragma"),
+)  # fmt: skip
+"""Names of headers that are kept as their place in this list. It only ever grows at its end."""
+COMMON = {"method": "POST", "query": "", "remote": "", "reason": "", "verified_by": "", "secret": 0}
+"""What the line of a delivery says by saying nothing. So it does of a path that is `/in/` and the source."""
+_PLACE_OF = {name: place for place, name in enumerate(NAMES)}
 
 
 def pack(raw: bytes) -> bytes:
@@ -20,3 +51,115 @@ def pack(raw: bytes) -> bytes:
 def unpack(kept: bytes) -> bytes:
     """What `pack` was given."""
     return zlib.decompress(kept[1:]) if kept[:1] == DEFLATED else kept[1:]
+
+
+def join(line: bytes, body: bytes) -> bytes:
+    """A line of JSON and the bytes that it is about, as they are kept."""
+    return line + b"\n" + pack(body)
+
+
+def part(kept: bytes) -> tuple[dict[str, Any], bytes | None]:
+    """(what the line says, the bytes as `pack` gave them); no bytes where only the beginning was read."""
+    line, newline, body = kept.partition(b"\n")
+    return orjson.loads(line), body if newline else None
+
+
+def short(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said of a delivery, in the words of its line: a million of them are kept."""
+    line = {name: value for name, value in meta.items() if COMMON.get(name, ...) != value}
+    line["headers"] = [part for name, value in meta["headers"] for part in (_PLACE_OF.get(name, name), value)]
+    if meta["path"] == f"/in/{meta['source']}":
+        del line["path"]
+    return line
+
+
+def long(line: Mapping[str, Any]) -> dict[str, Any]:
+    """What `short` was given."""
+    parts = line["headers"]
+    headers = [
+        [NAMES[name] if isinstance(name, int) else name, value]
+        for name, value in zip(parts[::2], parts[1::2], strict=True)
+    ]
+    return {"path": f"/in/{line['source']}", **COMMON, **line, "headers": headers}
+
+
+def places(body: bytes, event: Event) -> dict[str, Path] | None:
+    """Where in the body of its delivery an event's data stand, and the state before: paths of names and positions.
+
+    None where they are not there just so.
+    """
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    found = {"data": _find(document, event.data)}
+    if event.previous is not None:
+        found["previous"] = _find(document, event.previous)
+    known = {name: path for name, path in found.items() if path is not None}
+    return known if len(known) == len(found) else None
+
+
+def _find(document: Any, wanted: Any) -> Path | None:
+    waiting: deque[tuple[Path, Any]] = deque([([], document)])
+    for _ in range(LOOKED_AT):
+        if not waiting:
+            return None
+        path, value = waiting.popleft()
+        if type(value) is type(wanted) and value == wanted:
+            return path
+        waiting.extend(([*path, key], inner) for key, inner in _items(value))
+    return None
+
+
+def _items(value: Any) -> Iterator[tuple[str | int, Any]]:
+    if isinstance(value, dict):
+        yield from value.items()
+    elif isinstance(value, list):
+        yield from enumerate(value[:LOOKED_AT])
+
+
+def _at(document: Any, path: Path) -> Any:
+    for step in path:
+        document = document[step]
+    return document
+
+
+def within(
+    line: Mapping[str, Any], delivery_id: str, event: Event, where: Mapping[str, Path]
+) -> dict[str, Any]:
+    """What a delivery's line says of the event that it tells: all but what it says of the delivery, and where the data are."""
+    own = {"delivery": delivery_id, **_of_delivery(line)}
+    told = {name: value for name, value in event.meta().items() if name not in own}
+    differing = {name: getattr(event, name) for name, value in own.items() if getattr(event, name) != value}
+    return {**told, **differing, "at": where}
+
+
+def _of_delivery(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: line.get(name, "") for name in OF_DELIVERY}
+
+
+def alone(event: Event) -> bytes:
+    """An event that no delivery tells, as it is kept."""
+    meta, said = event.pack()
+    return join(meta, said)
+
+
+def event_of(
+    event_id: str, kept: bytes, *, seq: int, delivery: str = "", cause: str = "", depth: int = 0
+) -> Event:
+    """The event that is kept so: on its own, or within the line of its `delivery`. `cause` and `depth` where it learnt them later.
+
+    Without data where only the beginning of what is kept was read.
+    """
+    line, body = part(kept)
+    if delivery:
+        meta = {"delivery": delivery, **_of_delivery(line), **line["event"]}
+        where = meta.pop("at")
+        document = orjson.loads(unpack(body)) if body is not None else None
+        said = {name: _at(document, path) for name, path in where.items()} if body is not None else {}
+    else:
+        meta = line
+        said = orjson.loads(unpack(body)) if body is not None else {}
+    if cause:
+        meta |= {"cause": cause, "depth": depth}
+    return Event.of(event_id, meta, said, seq)

@@ -2,83 +2,38 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from receiver import keys
-from receiver.event import Event, now_ms
-from receiver.ledger.accept import delivery_of
-from receiver.ledger.pack import unpack
-from receiver.ledger.runs import job_id, split_job
+from receiver.event import now_ms
+from receiver.ledger.rows import (
+    OF_VERDICT,
+    DeliveryRow,
+    EventRow,
+    JobRow,
+    delivery_row,
+    event_row,
+    handlers_in,
+    job_row,
+    with_attempts,
+)
+from receiver.ledger.runs import job_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from redis import Redis
-
-    from receiver.event import Delivery
 
 COUNTED = (
     "deliveries", "accepted", "duplicates", "rejected", "quarantined", "unverified", "routed", "unmatched", "done", "skipped",
     "dead", "held", "retried", "lost", "replayed", "forged", "zoho_calls", "token_refreshes", "token_calls", "missing",
 )  # fmt: skip
-OPEN = ("due", "running", "held")
+LINE = 4_096
+"""Bytes that are read of what is kept where only its line is wanted; most lines are a tenth of that."""
 STATES = ("due", "running", "held", "skipped", "dead")
-
-
-@dataclass(frozen=True, slots=True)
-class JobRow:
-    """One job as pages show it; times in milliseconds, 0 where there is none."""
-
-    id: str
-    event: str
-    handler: str
-    state: str
-    run: int = 0
-    tries: int = 0
-    due: int = 0
-    made: int = 0
-    ended: int = 0
-    reason: str = ""
-    worker: str = ""
-    deaths: int = 0
-    generation: int = 0
-    lane: str = ""
-    attempts: tuple[dict[str, Any], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """One event as lists show it: the event, how far it is, its jobs' states by handler, why it is dead or held, and when
-    (in milliseconds) it is to be routed.
-    """
-
-    event: Event
-    state: str
-    open: int = 0
-    jobs: tuple[JobRow, ...] = ()
-    reason: str = ""
-    due: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryRow:
-    """One delivery: its verdict and reason; the body only where it was asked for. `sealed` are its secrets, encrypted."""
-
-    id: str
-    verdict: str
-    meta: dict[str, Any] = field(default_factory=dict)
-    body: bytes | None = None
-    same: tuple[str, ...] = ()
-    sealed: str = ""
-    forward: dict[str, Any] = field(default_factory=dict)
-    """What became of relaying it to an old receiver: outcome, tries, status, error, and when (ms)."""
-
-    def delivery(self) -> Delivery:
-        """What is kept of the request, with *** in the place of its secrets."""
-        return delivery_of(self.id, self.meta, self.body or b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,26 +133,6 @@ def handler_names(redis: Redis, handler: str) -> list[str]:
     return [handler, *next(former, ())]
 
 
-def _job_row(found_id: str, found: dict[bytes, bytes], attempts: Sequence[bytes] = ()) -> JobRow:
-    text = {key.decode(): value.decode("utf-8", "replace") for key, value in found.items()}
-    event, handler = split_job(found_id)
-    numbers = {
-        name: int(text.get(name) or 0)
-        for name in ("run", "tries", "due", "made", "ended", "deaths", "generation")
-    }
-    return JobRow(
-        id=found_id,
-        event=event,
-        handler=handler,
-        state=text.get("state", ""),
-        reason=text.get("reason", ""),
-        worker=text.get("worker", ""),
-        lane=text.get("lane", ""),
-        attempts=tuple(orjson.loads(each) for each in attempts),
-        **numbers,
-    )
-
-
 def jobs(redis: Redis, ids: Sequence[str], *, attempts: bool = False) -> list[JobRow]:
     """The jobs of those ids, in their order; those that are gone are left out."""
     pipe = redis.pipeline(transaction=False)
@@ -207,10 +142,10 @@ def jobs(redis: Redis, ids: Sequence[str], *, attempts: bool = False) -> list[Jo
             pipe.lrange(keys.attempts(each), 0, -1)
     found = pipe.execute()
     step = 2 if attempts else 1
-    rows = [
-        _job_row(each, found[index * step], found[index * step + 1] if attempts else ())
-        for index, each in enumerate(ids)
-    ]
+    rows = []
+    for each, fields, kept in zip(ids, found[::step], found[1::step] if attempts else found, strict=True):
+        row = job_row(each, fields)
+        rows.append(with_attempts(row, int(fields.get(b"since") or 0), kept) if attempts else row)
     return [row for row in rows if row.state]
 
 
@@ -235,30 +170,43 @@ def events(redis: Redis, ids: Sequence[str], *, with_jobs: bool = True, data: bo
     """
     pipe = redis.pipeline(transaction=False)
     for each in ids:
-        pipe.hmget(keys.event(each), "meta", "data" if data else "", "seq", "state", "open", "reason", "due")
-        pipe.smembers(keys.jobs_of(each))
-    found = pipe.execute()
-    handlers = {
-        each: sorted(name.decode() for name in found[index * 2 + 1]) for index, each in enumerate(ids)
+        pipe.hgetall(keys.event(each))
+    found = {each: fields for each, fields in zip(ids, pipe.execute(), strict=True) if b"seq" in fields}
+    by_event: dict[str, list[JobRow]] = {each: [] for each in found}
+    if with_jobs:
+        wanted = [job_id(each, name) for each, fields in found.items() for name in handlers_in(fields)]
+        for row in jobs(redis, wanted):
+            by_event[row.event].append(row)
+    places = {
+        each: keys.delivery(fields[b"delivery"].decode()) if b"delivery" in fields else keys.fact(each)
+        for each, fields in found.items()
     }
-    wanted = [job_id(each, name) for each in ids for name in handlers[each]] if with_jobs else []
-    by_event: dict[str, list[JobRow]] = {}
-    for row in jobs(redis, wanted):
-        by_event.setdefault(row.event, []).append(row)
-    rows = []
-    for index, each in enumerate(ids):
-        meta, said, seq, state, still_open, reason, due = found[index * 2]
-        if meta is None:
-            continue
-        event = Event.unpack(each, meta, unpack(said) if data else b'{"data":null}', int(seq))
-        mine, why = tuple(by_event.get(each, ())), (reason or b"").decode("utf-8", "replace")
-        rows.append(EventRow(event, state.decode(), int(still_open or 0), mine, why, int(due or 0)))
-    return rows
+    kept = _kept(redis, places) if data else _lines(redis, places)
+    return [
+        event_row(each, fields, kept[each], by_event[each]) for each, fields in found.items() if kept[each]
+    ]
 
 
-def handlers_of(redis: Redis, event_id: str) -> set[str]:
+def _kept(redis: Redis, places: Mapping[str, str]) -> dict[str, bytes]:
+    pipe = redis.pipeline(transaction=False)
+    for place in places.values():
+        pipe.get(place)
+    return {each: answer or b"" for each, answer in zip(places, pipe.execute(), strict=True)}
+
+
+def _lines(redis: Redis, places: Mapping[str, str]) -> dict[str, bytes]:
+    """The line of each that says what it is, without the bytes after it: they may be a megabyte."""
+    pipe = redis.pipeline(transaction=False)
+    for place in places.values():
+        pipe.getrange(place, 0, LINE - 1)
+    found = dict(zip(places, pipe.execute(), strict=True))
+    longer = {each: places[each] for each, kept in found.items() if b"\n" not in kept and len(kept) == LINE}
+    return {each: kept.partition(b"\n")[0] for each, kept in {**found, **_kept(redis, longer)}.items()}
+
+
+def handlers_of(redis: Redis, event_id: str) -> list[str]:
     """The handlers that have a job of an event."""
-    return {name.decode() for name in cast("set[bytes]", redis.smembers(keys.jobs_of(event_id)))}
+    return handlers_in(cast("dict[bytes, bytes]", redis.hgetall(keys.event(event_id))))
 
 
 def event(redis: Redis, event_id: str) -> EventRow | None:
@@ -266,7 +214,7 @@ def event(redis: Redis, event_id: str) -> EventRow | None:
     rows = events(redis, [event_id], with_jobs=False)
     if not rows:
         return None
-    names = sorted(handlers_of(redis, event_id))
+    names = handlers_of(redis, event_id)
     found = jobs(redis, [job_id(event_id, name) for name in names], attempts=True)
     return replace(rows[0], jobs=tuple(found))
 
@@ -303,34 +251,19 @@ def types(redis: Redis) -> list[str]:
 
 def delivery(redis: Redis, delivery_id: str, *, body: bool = True) -> DeliveryRow | None:
     """One delivery with its raw bytes."""
-    fields = ["meta", "verdict", "same", "forward", *(["body"] if body else [])]
-    return _delivery_row(
-        delivery_id, cast("list[bytes | None]", redis.hmget(keys.delivery(delivery_id), fields))
-    )
+    place = {delivery_id: keys.delivery(delivery_id)}
+    kept = (_kept if body else _lines)(redis, place)[delivery_id]
+    said = cast("list[bytes | None]", redis.hmget(keys.verdict(delivery_id), *OF_VERDICT))
+    return delivery_row(delivery_id, kept, said)
 
 
 def deliveries(redis: Redis, verdict: str, *, start: int = 0, count: int = 50) -> list[DeliveryRow]:
     """Deliveries with a verdict other than accepted (rejected, quarantined, duplicate, unverified), newest first, without bodies."""
     found = cast("list[bytes]", redis.zrevrange(keys.deliveries(verdict), start, start + count - 1))
     ids = [each.decode() for each in found]
+    kept = _lines(redis, {each: keys.delivery(each) for each in ids})
     pipe = redis.pipeline(transaction=False)
     for each in ids:
-        pipe.hmget(keys.delivery(each), "meta", "verdict", "same", "forward")
-    rows = [_delivery_row(each, fields) for each, fields in zip(ids, pipe.execute(), strict=True)]
+        pipe.hmget(keys.verdict(each), *OF_VERDICT)
+    rows = [delivery_row(each, kept[each], fields) for each, fields in zip(ids, pipe.execute(), strict=True)]
     return [row for row in rows if row is not None]
-
-
-def _delivery_row(delivery_id: str, found: Sequence[bytes | None]) -> DeliveryRow | None:
-    said, verdict, same, forward, *body = found
-    if said is None:
-        return None
-    meta = orjson.loads(said)
-    return DeliveryRow(
-        id=delivery_id,
-        verdict=(verdict or b"accepted").decode(),
-        sealed=meta.pop("sealed", ""),
-        meta=meta,
-        body=unpack(body[0]) if body and body[0] is not None else None,
-        same=tuple((same or b"").decode().split()),
-        forward=orjson.loads(forward) if forward else {},
-    )

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from receiver import keys, logs
-from receiver.event import Event, now_ms
+from receiver.event import now_ms
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
-from receiver.ledger.pack import unpack
+from receiver.ledger.pack import event_of
 from receiver.ledger.script import Argument, call, call_together, iso
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from redis import Redis
+
+    from receiver.event import Event
 
 log = logs.get("runs")
 Kind = Literal["e", "j"]
@@ -82,8 +84,7 @@ def claimed(kind: Kind, found_id: str, run: int, token: str, answer: Sequence[An
     word = answer[0].decode()
     if word != "ok":
         return str(word)
-    _, tries, deaths, suspect, generation, lane, made, meta, data, seq = answer
-    event_id = found_id if kind == "e" else split_job(found_id)[0]
+    _, tries, deaths, suspect, generation, lane, made, *told = answer
     return Claim(
         kind=kind,
         id=found_id,
@@ -95,7 +96,14 @@ def claimed(kind: Kind, found_id: str, run: int, token: str, answer: Sequence[An
         generation=int(generation),
         lane=lane.decode(),
         made=int(made),
-        event=Event.unpack(event_id, meta, unpack(data), int(seq)),
+        event=_event(found_id if kind == "e" else split_job(found_id)[0], told),
+    )
+
+
+def _event(event_id: str, told: Sequence[bytes]) -> Event:
+    seq, delivery, cause, depth, kept = told
+    return event_of(
+        event_id, kept, seq=int(seq), delivery=delivery.decode(), cause=cause.decode(), depth=int(depth)
     )
 
 
@@ -108,24 +116,22 @@ def claim(
 
 def gather(redis: Redis, lead: Claim, lease: float, most: int) -> list[Claim]:
     """Claims of up to `most` jobs that wait in the batch of `lead`, oldest first: of 4 MiB of data at most. `lease` in seconds."""
-    answers = iter(call(redis, "gather", lead.id, lead.worker, int(lease * 1000), most, GATHERED))
+    answers = call(redis, "gather", lead.id, lead.worker, int(lease * 1000), most, GATHERED)
     return [
         Claim(
             kind="j",
             id=job.decode(),
-            run=int(next(answers)),
+            run=int(run),
             worker=lead.worker,
-            tries=int(next(answers)),
-            deaths=int(next(answers)),
+            tries=int(tries),
+            deaths=int(deaths),
             suspect=False,
-            generation=int(next(answers)),
-            lane=next(answers).decode(),
-            made=int(next(answers)),
-            event=Event.unpack(
-                split_job(job.decode())[0], next(answers), unpack(next(answers)), int(next(answers))
-            ),
+            generation=int(generation),
+            lane=lane.decode(),
+            made=int(made),
+            event=_event(split_job(job.decode())[0], told),
         )
-        for job in answers
+        for job, run, tries, deaths, generation, lane, made, *told in answers
     ]
 
 
@@ -319,9 +325,9 @@ def resume(redis: Redis, what: str) -> int:
     return release(redis, f"paused:{what}")
 
 
-def take_write(redis: Redis, record: str, what: str, event: str, meta: bytes = b"") -> bool:
-    """Whether an event gets one of our writes to its record, as an echo of it, or with its new `meta` as its effect."""
-    return bool(call(redis, "cause", record, what, event, meta, WRITES_KEPT))
+def take_write(redis: Redis, record: str, what: str, event: str, cause: str = "", depth: int = 0) -> bool:
+    """Whether an event gets one of our writes to its record, as an echo of it, or with its `cause` as its effect."""
+    return bool(call(redis, "cause", record, what, event, cause, depth, WRITES_KEPT))
 
 
 def cancel(redis: Redis, key: str) -> bool:

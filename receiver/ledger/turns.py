@@ -76,6 +76,7 @@ class Answer:
     taken: list[Taken] = field(default_factory=list)
     under_way: int = 0
     suspended: bool = False
+    writes: bool = True
 
 
 def _flat(slips: Sequence[Slip]) -> list[Argument]:
@@ -136,14 +137,15 @@ def take_turn(
         told.own = runs.finished(said.endings, answers[0])
     if said.routes:
         told.jobs = runs.routed(said.routes, answers[-2])
-    told.under_way, told.suspended, found = answers[-1][0], bool(answers[-1][1]), answers[-1][2]
+    told.under_way, suspended, writes, found = answers[-1]
+    told.suspended, told.writes = bool(suspended), bool(writes)
     told.taken = [_taken(each) for each in found]
     return told
 
 
 def turn(redis: Redis, worker: str, queues: Sequence[str], want: int, done: Sequence[Slip]) -> list[Slip]:
     """Strike off the slips that are done and take up to `want` new ones, without claiming what they name."""
-    _, _, found = call(redis, "turn", iso(), worker, BEAT, 0, want, want, len(queues), *queues, *_flat(done))
+    *_, found = call(redis, "turn", iso(), worker, BEAT, 0, want, want, len(queues), *queues, *_flat(done))
     return [_slip(each) for each in found]
 
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from receiver.event import Event
-    from receiver.ledger.read import JobRow
+    from receiver.ledger.rows import JobRow
 
 PAGE = 200
 

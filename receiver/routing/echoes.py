@@ -100,6 +100,7 @@ def remember(
     pipe.rpush(name, orjson.dumps(told, default=str))
     pipe.ltrim(name, -MOST, -1)
     pipe.expire(name, runs.WRITES_KEPT)
+    pipe.set(keys.writes(), 1, ex=runs.WRITES_KEPT)
     pipe.execute()
 
 
@@ -143,9 +144,9 @@ def _learn_cause(redis: Redis, record: str, event: Event, writes: Sequence[Write
     for write in writes:
         if not may_cause(write.values, event):
             continue
-        told = replace(event, cause=write.job, depth=write.depth + 1)
-        if runs.take_write(redis, record, f"{write.id} {event.source}", event.id, told.pack()[0]):
-            event.cause, event.depth = told.cause, told.depth
+        cause, depth = write.job, write.depth + 1
+        if runs.take_write(redis, record, f"{write.id} {event.source}", event.id, cause, depth):
+            event.cause, event.depth = cause, depth
             return
 
 

@@ -42,19 +42,20 @@ def route(process: Process, claims: Sequence[Claim]) -> list[Claim]:
     return [each for each in taken if each is not None]
 
 
-def plan(process: Process, claims: Sequence[Claim]) -> list[Route]:
-    """The jobs to open for events, but for those whose run was ended here because they are not to be routed now."""
+def plan(process: Process, claims: Sequence[Claim], *, writes: bool = True) -> list[Route]:
+    """The jobs to open for events, but for those whose run was ended here because they are not to be routed now.
+
+    `writes`: whether there were writes of ours lately, of which they may be echoes.
+    """
     ready = [claim for claim in claims if not _put_off(process, claim)]
     deadline = time.monotonic() + LIMIT
     held = [Held(claim, deadline) for claim in ready]
     process.leases.hold(*held)
     try:
         found = [(claim, openings(process, claim)) for claim in ready]
-        routes: list[Route] = [
-            each
-            for each in recognise(process.redis, found, process.plugins.names)
-            if not _loop(process, *each)
-        ]
+        if writes:
+            found = recognise(process.redis, found, process.plugins.names)
+        routes: list[Route] = [each for each in found if not _loop(process, *each)]
     finally:
         process.leases.drop(*held)
     for claim, wanted in routes:
@@ -98,7 +99,7 @@ def openings(process: Process, claim: Claim) -> list[Opening]:
     wanted = process.router.of_type(claim.event.type)
     known: set[str] = set()
     if claim.run > 1 and any(handler.options.was for handler in wanted):
-        known = read.handlers_of(process.redis, claim.id)
+        known = set(read.handlers_of(process.redis, claim.id))
     found = (
         _open(handler, claim.event, next((name for name in handler.options.was if name in known), handler.id))
         for handler in wanted

@@ -54,7 +54,7 @@ class Taker:
         self._done: deque[Slip] = deque()
         self._routes: list[tuple[Slip, Route]] = []
         self.under_way: dict[str, Slip] = {}
-        self.suspended = self.stopping = False
+        self.suspended = self.stopping = self._writes = False
         self.worked = 0
 
     def turn(self, idle: int) -> bool:
@@ -73,7 +73,7 @@ class Taker:
             self._routes = routes
             self._done.extendleft(reversed(done))
             raise
-        self.suspended = told.suspended
+        self.suspended, self._writes = told.suspended, told.writes
         for slip in done:
             self.under_way.pop(slip.id, None)
         taken = self._noted(told)
@@ -158,7 +158,8 @@ class Taker:
     def _plan(self, events: dict[str, tuple[Slip, Claim]]) -> None:
         routes: list[Route] = []
         try:
-            routes = route.plan(self._process, [claim for _, claim in events.values()])
+            claims = [claim for _, claim in events.values()]
+            routes = route.plan(self._process, claims, writes=self._writes)
         except (Exception, TimedOut):  # they come again when their leases are over
             log.exception("plan.failed", events=len(events))
         for each in routes:

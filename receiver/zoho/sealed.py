@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
-import orjson
 from cryptography.fernet import Fernet, InvalidToken
 
 from receiver import keys
@@ -40,11 +39,9 @@ def reseal(redis: Redis, vault: Vault) -> int:
     for key, field in _places(redis):
         for _ in range(TRIES):
             old = cast("bytes | None", redis.hget(key, field))
-            blob = _blob(old)
-            if old is None or not blob:
+            if not old:
                 break
-            new = old.replace(blob.encode(), vault.rotate(blob).encode())
-            if redis.eval(SWAP, 1, key, field, old, new):
+            if redis.eval(SWAP, 1, key, field, old, vault.rotate(text(old))):
                 count += 1
                 break
     return count
@@ -54,8 +51,8 @@ def needed(redis: Redis, vault: Vault) -> Counter[str]:
     """How many blobs each key of the vault opens; under "" those that none does."""
     counts: Counter[str] = Counter()
     for key, field in _places(redis):
-        if blob := _blob(cast("bytes | None", redis.hget(key, field))):
-            counts[_opener(vault, blob)] += 1
+        if blob := cast("bytes | None", redis.hget(key, field)):
+            counts[_opener(vault, text(blob))] += 1
     for key in _told(redis):
         counts.update(_opener(vault, text(blob)) for blob in cast("list[bytes]", redis.lrange(key, 0, -1)))
     return counts
@@ -86,17 +83,7 @@ def _places(redis: Redis) -> Iterator[tuple[str, str]]:
             yield key, "refresh"
     for verdict in VERDICTS:
         for member, _ in redis.zscan_iter(keys.deliveries(verdict)):
-            yield keys.delivery(text(member)), "meta"
-
-
-def _blob(value: bytes | None) -> str:
-    """The sealed part of a field: the whole of it, or what a delivery's description has under `sealed`."""
-    if not value:
-        return ""
-    if not value.startswith(b"{"):
-        return text(value)
-    said: dict[str, Any] = orjson.loads(value)
-    return str(said.get("sealed", ""))
+            yield keys.verdict(text(member)), "sealed"
 
 
 def _opener(vault: Vault, blob: str) -> str:

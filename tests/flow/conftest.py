@@ -54,11 +54,9 @@ class House:
         event = Event(
             id=new_id(),
             type=event_type,
-            source="crm",
             data={} if data is None else data,
-            received=now_ms(),
             delivery=delivery.id,
-            **fields,
+            **{"source": "crm", "received": now_ms(), **fields},
         )
         again = self.process.settings.worker.again
         return event, accept(

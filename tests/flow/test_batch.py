@@ -12,7 +12,7 @@ import pytest
 from receiver import RetryLater, Skip, on
 from receiver.errors import HandlerError, InvalidRequest
 from receiver.event import now_ms
-from receiver.ledger import read, runs
+from receiver.ledger import read, rows, runs
 from receiver.routing import batch, pacing, run
 from receiver.routing.dead_letters import repeats
 from receiver.testing import make_event, run_handler
@@ -29,7 +29,7 @@ def send(home: House, count: int, event_type: str = "crm.Deals.updated", **field
     return [home.accept(event_type, {"n": number}, **fields).id for number in range(count)]
 
 
-def jobs(home: House, ids: list[str]) -> list[read.JobRow]:
+def jobs(home: House, ids: list[str]) -> list[rows.JobRow]:
     """The jobs of events that one handler wants, with their attempts."""
     return [read.event(home.redis, each).jobs[0] for each in ids]
 

@@ -18,7 +18,7 @@ from receiver.intake.keyring import Keyring
 from receiver.intake.packing import unpack_record
 from receiver.intake.seals import Seals
 from receiver.intake.spool import Spool
-from receiver.ledger import read
+from receiver.ledger import read, rows
 from receiver.ledger.accept import Record
 from receiver.sources import signing
 from receiver.zoho.vault import Vault
@@ -153,9 +153,7 @@ def test_the_spool_holds_no_secret_either(known, tmp_path) -> None:
         await spool.put(closed)
         with spool.file() as file:
             record = unpack_record(file.oldest(1, 1)[0].head, file.oldest(1, 1)[0].body)
-        row = read.DeliveryRow(
-            delivery.id, "quarantined", json.loads(record.meta()), b"{", sealed=record.sealed
-        )
+        row = rows.DeliveryRow(delivery.id, "quarantined", record.meta(), b"{", sealed=record.sealed)
         assert seals(settings).whole(row) == delivery
         await spool.close()
 
@@ -173,9 +171,7 @@ def test_seals_of_another_delivery_or_key_do_not_open(known) -> None:
         Delivery.arrive("rules", body, headers={"x-webhook-token": RIGHT}) for body in (b"1", b"2")
     )
     closed, other = (seals(settings).close(Record(each, "rejected", "why"), lock) for each in (first, second))
-    row = read.DeliveryRow(
-        first.id, "rejected", json.loads(closed.meta()), closed.delivery.body, sealed=closed.sealed
-    )
+    row = rows.DeliveryRow(first.id, "rejected", closed.meta(), closed.delivery.body, sealed=closed.sealed)
     assert row.delivery().header("x-webhook-token") == "***"
     assert seals(settings).whole(row) == first
     with pytest.raises(SettingsError, match="sealed for something else"):

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from receiver import RetryLater, Skip, on
 from receiver.errors import InvalidRequest
-from receiver.ledger import read, runs
+from receiver.ledger import read, rows, runs
 
 if TYPE_CHECKING:
     from tests.flow.conftest import House, MakeHouse
@@ -151,7 +151,7 @@ class Engine(RuleBasedStateMachine):
         job = f"{event}:rooms.follows"
         before = {row.id: row.state for row in read.jobs(self.home.redis, [job])}.get(job)
         word = runs.replay(self.home.redis, "j", job)
-        assert word == ("gone" if before is None else "open" if before in read.OPEN else "ok")
+        assert word == ("gone" if before is None else "open" if before in rows.OPEN else "ok")
         if word == "ok":
             self.replayed.add(event)
 

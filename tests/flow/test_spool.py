@@ -358,7 +358,7 @@ def test_a_row_that_fails_alone_three_times_is_quarantined(spooling, own) -> Non
     bad, unreadable = rows[1][1], Row(1, b"-{", b"-")
     with spool.file() as file:
         file.insert([rows[0][1], bad, unreadable, rows[2][1], rows[3][1]], 10**6)
-    redis.set(keys.delivery(rows[1][0].delivery), "no hash")
+    redis.set(keys.event(rows[1][0].id), "no hash")
     drain._once()
     assert kept(redis)[0] == rows[0][0].id
     with spool.file() as file:

@@ -2,8 +2,10 @@
 -- Idempotent by delivery and event id: the same batch again changes nothing and gives the same answers.
 -- ARGV: iso, again (ms), queue, highest sequence that the caller's host was told, cap, kept, number of deliveries,
 --   number of all events, then per delivery
---   id, source, verdict, meta, body, received, forward ('1' to relay it), number of events, then per event
---   id, type, mark, window (ms), meta, data, record, due (ms, 0 for now), key that it waits under, replace ('1')
+--   id, source, verdict, the delivery as it is kept, its sealed secrets, received, forward ('1' to relay it), number
+--   of events, then per event
+--   id, type, mark, window (ms), the event as it is kept ('' where its delivery tells it), record, due (ms, 0 for now),
+--   key that it waits under, replace ('1')
 -- Answers per event: 'new', 'same' (this very event is there already) or the id of the event that it duplicates;
 -- per delivery without events: 'kept' or 'counted'. Last comes the ledger's sequence.
 -- A ledger that has forgotten what it said answers {'behind'} and writes nothing: that is counted first (witness.lua).
@@ -17,32 +19,6 @@ local answers = {}
 local before = tonumber(redis.call('GET', K.sequence()) or 0)
 if before < told then return { 'behind' } end
 
--- One command for a batch is much cheaper than one for each event, in time and in the append-only file.
-local MOST = 1000
-local indexes = {}
-local function index(key, score, id)
-  local command = indexes[key]
-  if not command then
-    command = { 'ZADD', key }
-    indexes[key] = command
-  end
-  local size = #command
-  command[size + 1], command[size + 2] = score, id
-  if size > MOST then
-    redis.call(unpack(command))
-    indexes[key] = nil
-  end
-end
--- The index of all events comes last: an event is there when it is in it, so that one which a damaged index refused is not
--- taken for the same when it is tried again.
-local function write_indexes()
-  local all = indexes[K.events()]
-  indexes[K.events()] = nil
-  for _, command in pairs(indexes) do redis.call(unpack(command)) end
-  if all then redis.call(unpack(all)) end
-  indexes = {}
-end
-
 -- The sequence is taken for all at once; what duplicates leave of it is given back.
 local seq = reserved > 0 and redis.call('INCRBY', K.sequence(), reserved) - reserved or 0
 local last = seq + reserved
@@ -51,7 +27,7 @@ local function keep(set, bound, id)
   redis.call('ZADD', set, instant, id)
   local over = redis.call('ZCARD', set) - bound
   if over > 0 then
-    for _, old in ipairs(redis.call('ZRANGE', set, 0, over - 1)) do redis.call('DEL', K.delivery(old)) end
+    for _, old in ipairs(redis.call('ZRANGE', set, 0, over - 1)) do redis.call('DEL', K.delivery(old), K.verdict(old)) end
     redis.call('ZREMRANGEBYRANK', set, 0, over - 1)
   end
 end
@@ -65,15 +41,15 @@ local function waiting_under(key, replace)
   if found[1] ~= 'due' or found[2] ~= '0' then return nil end
   if not replace then return known end
   redis.call('HSET', K.event(known), 'state', 'cancelled')
-  redis.call('ZREM', K.due(), member('e', known))
-  redis.call('ZREM', K.unrouted(), known)
+  not_due('e', known)
+  unindex(K.unrouted(), known)
   return nil
 end
 
 local types, slips, fresh = {}, {}, {}
 
-local function accept_event(source, received)
-  local id, type, mark, window, meta, data, record = arg(), arg(), arg(), arg(), arg(), arg(), arg()
+local function accept_event(delivery, source, received)
+  local id, type, mark, window, fact, record = arg(), arg(), arg(), arg(), arg(), arg()
   local due, under, replace = tonumber(arg()), arg(), arg() == '1'
   if fresh[id] then return 'same' end
   if redis.call('EXISTS', K.event(id)) == 1 and redis.call('ZSCORE', K.events(), id) then return 'same' end
@@ -100,12 +76,17 @@ local function accept_event(source, received)
     types[type] = true
     redis.call('SADD', K.types(), type)
   end
+  local fields = { 'seq', number, 'state', 'due', 'run', '0' }
+  if fact == '' then
+    fields[7], fields[8] = 'delivery', delivery
+  else
+    redis.call('SET', K.fact(id), fact)
+  end
   if due > now then
-    redis.call('HSET', K.event(id), 'meta', meta, 'data', data, 'seq', number, 'state', 'due', 'run', '0', 'due', int(due))
+    redis.call('HSET', K.event(id), 'due', int(due), unpack(fields))
     index(K.due(), int(due), member('e', id))
   else
-    redis.call('HSET', K.event(id), 'meta', meta, 'data', data, 'seq', number, 'state', 'due', 'run', '0', 'due', instant,
-      'given', instant)
+    redis.call('HSET', K.event(id), 'due', instant, 'given', instant, unpack(fields))
     index(K.unrouted(), number, id)
     index(K.due(), look, member('e', id))
     slips[#slips + 1] = write_slip('e', id, 1, queue, iso)
@@ -115,15 +96,15 @@ local function accept_event(source, received)
 end
 
 for _ = 1, deliveries do
-  local id, source, verdict, meta, body, received = arg(), arg(), arg(), arg(), arg(), arg()
+  local id, source, verdict, record, sealed, received = arg(), arg(), arg(), arg(), arg(), arg()
   local forward, events = arg() == '1', tonumber(arg())
   -- It may have been kept before, under a verdict that the events which are taken now put an end to.
-  local was = redis.call('HGET', K.delivery(id), 'verdict')
+  local was = redis.call('HGET', K.verdict(id), 'verdict')
   if verdict ~= 'emitted' and not was then count('deliveries') end
   if verdict ~= 'accepted' then count(verdict); count(verdict .. ':' .. source) end
   local duplicates = {}
   for _ = 1, events do
-    local answer = accept_event(source, received)
+    local answer = accept_event(id, source, received)
     answers[#answers + 1] = answer
     if answer ~= 'new' and answer ~= 'same' then duplicates[#duplicates + 1] = answer end
   end
@@ -135,23 +116,26 @@ for _ = 1, deliveries do
     redis.call('EXPIRE', minute, 120)
   end
   if keeping then
-    redis.call('HSET', K.delivery(id), 'meta', meta, 'body', body)
-    if #duplicates > 0 then redis.call('HSET', K.delivery(id), 'same', table.concat(duplicates, ' ')) end
+    redis.call('SET', K.delivery(id), record)
+    if sealed ~= '' then
+      redis.call('HSET', K.verdict(id), 'sealed', sealed)
+    elseif was then
+      redis.call('HDEL', K.verdict(id), 'sealed')
+    end
     if was and was ~= verdict then
-      redis.call('HDEL', K.delivery(id), 'verdict')
+      redis.call('HDEL', K.verdict(id), 'verdict')
       redis.call('ZREM', K.deliveries(was), id)
     end
+    if #duplicates > 0 then redis.call('HSET', K.verdict(id), 'same', table.concat(duplicates, ' ')) end
     if verdict ~= 'accepted' then
-      redis.call('HSET', K.delivery(id), 'verdict', verdict)
+      redis.call('HSET', K.verdict(id), 'verdict', verdict)
       keep(K.deliveries(verdict), kept, id)
     end
     if forward then redis.call('ZADD', K.forwards(source), instant, id) end
   end
   if events == 0 then answers[#answers + 1] = keeping and 'kept' or 'counted' end
 end
-write_indexes()
 push_slips(queue, slips)
 if last > seq then redis.call('DECRBY', K.sequence(), int(last - seq)) end
-flush_counts()
 answers[#answers + 1] = int(reserved > 0 and seq or before)
 return answers

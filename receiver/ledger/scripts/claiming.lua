@@ -1,5 +1,13 @@
 -- Taking an event or a job for one run: a compare-and-set.
--- Answers {'ok', tries, deaths, suspect, generation, lane, made, event meta, event data, seq} or {why not}.
+-- Answers {'ok', tries, deaths, suspect, generation, lane, made, and what `told` says} or {why not}.
+
+-- An event as it is kept, with its sequence, the delivery whose line tells it, and what it learnt later: {seq, delivery, cause,
+-- depth, kept}; none where it is gone.
+local function told(event)
+  local found = redis.call('HMGET', K.event(event), 'seq', 'delivery', 'cause', 'depth')
+  local kept = found[1] and redis.call('GET', found[2] and K.delivery(found[2]) or K.fact(event))
+  return kept and { found[1], found[2] or '', found[3] or '', found[4] or '0', kept }
+end
 
 local function claim(kind, id, run, token, lease, alone)
   local key = key_of(kind, id)
@@ -8,23 +16,21 @@ local function claim(kind, id, run, token, lease, alone)
   if not state then return { 'gone' } end
   run = tonumber(run)
 
-  local function claimed()
-    local event = kind == 'e' and id or string.match(id, '^([^:]+):')
-    local said = redis.call('HMGET', K.event(event), 'meta', 'data', 'seq')
-    return { 'ok', found[4] or '0', found[5] or '0', found[6] or '', found[7] or '0', found[8] or '', found[9] or '0',
-      said[1], said[2], said[3] }
+  local function claimed(it)
+    return { 'ok', found[4] or '0', found[5] or '0', found[6] or '', found[7] or '0', found[8] or '', found[9] or '0', unpack(it) }
   end
 
+  local it = told(kind == 'e' and id or string.match(id, '^([^:]+):'))
+  if not it then return { 'gone' } end
   -- The answer of this very claim was lost, and it asks again.
-  if state == 'running' and tonumber(found[2]) == run and redis.call('HGET', key, 'worker') == token then return claimed() end
+  if state == 'running' and tonumber(found[2]) == run and redis.call('HGET', key, 'worker') == token then return claimed(it) end
   if state ~= 'due' then return { state } end
   if tonumber(found[2]) + 1 ~= run then return { 'stale' } end
   if tonumber(found[3]) > now then return { 'early' } end
   -- What was running when its process died runs next in a process of its own.
   if (found[6] == '1' or found[12] == '1') and alone ~= '1' then return { 'suspect' } end
   if kind == 'j' and found[10] then
-    local seq = redis.call('HGET', K.event(string.match(id, '^([^:]+):')), 'seq')
-    local why = may_start(id, found[10], seq, found[11], lease)
+    local why = may_start(id, found[10], it[1], found[11], lease)
     if why then return { why } end
   end
 
@@ -32,7 +38,7 @@ local function claim(kind, id, run, token, lease, alone)
   if alone == '1' then redis.call('HSET', key, 'alone', '1') end
   due_at(kind, id, now + lease)
   if kind == 'j' then shift(id, state, 'running') end
-  return claimed()
+  return claimed(it)
 end
 
 -- A slip that a worker has, {id, queue, execution, data}, with what it names claimed: kind, id, run, token and the answer of `claim`

@@ -41,20 +41,27 @@ local function in_pages(command, key, members)
   end
 end
 
-local function write_indexes()
-  for key, changes in pairs(indexes) do
-    local added, gone = {}, {}
-    for id, score in pairs(changes) do
-      if score then
-        added[#added + 1] = score
-        added[#added + 1] = id
-      else
-        gone[#gone + 1] = id
-      end
+local function write_index(key, changes)
+  local added, gone = {}, {}
+  for id, score in pairs(changes) do
+    if score then
+      added[#added + 1] = score
+      added[#added + 1] = id
+    else
+      gone[#gone + 1] = id
     end
-    in_pages('ZREM', key, gone)
-    in_pages('ZADD', key, added)
   end
+  in_pages('ZREM', key, gone)
+  in_pages('ZADD', key, added)
+end
+
+-- The index of all events comes last: an event is there when it is in it, so that one which a damaged index refused is not
+-- taken for the same when it is tried again.
+local function write_indexes()
+  local all = indexes[K.events()]
+  indexes[K.events()] = nil
+  for key, changes in pairs(indexes) do write_index(key, changes) end
+  if all then write_index(K.events(), all) end
   indexes = {}
 end
 
@@ -115,19 +122,21 @@ local function shift(job, from, to)
   end
 end
 
+-- The handlers that have a job of an event.
+local function handlers_of(event)
+  local found = {}
+  for _, field in ipairs(redis.call('HKEYS', K.event(event))) do
+    if string.sub(field, 1, 1) == '@' then found[#found + 1] = string.sub(field, 2) end
+  end
+  return found
+end
+
 local function note_attempt(job, attempt)
   redis.call('RPUSH', K.attempts(job), attempt)
   redis.call('LTRIM', K.attempts(job), -100, -1)
 end
 
 local OPEN = { due = true, running = true, held = true }
-
--- An event knows how many of its jobs are open: retention and "all handled" ask for it.
-local function open_jobs(job, from, to)
-  local event = K.event(string.match(job, '^([^:]+):'))
-  if OPEN[to] and not OPEN[from] then redis.call('HINCRBY', event, 'open', 1) end
-  if OPEN[from] and not OPEN[to] then redis.call('HINCRBY', event, 'open', -1) end
-end
 
 local function park(kind, id, reason)
   not_due(kind, id)

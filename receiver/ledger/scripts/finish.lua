@@ -38,7 +38,6 @@ local function finish(kind, id, run, token, state, due, tries, reason, attempt, 
   end
   if kind == 'j' then
     shift(id, 'running', state)
-    open_jobs(id, 'running', state)
     settle(id, state, found[4], iso)
     if quiet ~= '1' then
       count(state == 'due' and 'retried' or state)

@@ -1,16 +1,15 @@
 -- What became of relaying one delivery. ARGV: source, id, outcome (done, again, failed or off), when again (ms), what is known of it
--- (JSON), its meta without the proof, or '' to leave it.
+-- (JSON), and '1' where its proof is needed no more.
 
-local source, id, outcome, due, known, meta = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local key = K.delivery(id)
+local source, id, outcome, due, known, over = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1'
 if outcome == 'again' then
   if redis.call('ZSCORE', K.forwards(source), id) then redis.call('ZADD', K.forwards(source), due, id) end
 else
   redis.call('ZREM', K.forwards(source), id)
 end
-if redis.call('EXISTS', key) == 1 then
-  redis.call('HSET', key, 'forward', known)
-  if meta ~= '' then redis.call('HSET', key, 'meta', meta) end
+if redis.call('EXISTS', K.delivery(id)) == 1 then
+  redis.call('HSET', K.verdict(id), 'forward', known)
+  if over then redis.call('HDEL', K.verdict(id), 'sealed') end
   if outcome == 'failed' then
     redis.call('ZADD', K.forwards_failed(source), instant, id)
     redis.call('ZREMRANGEBYRANK', K.forwards_failed(source), 0, -5001)

@@ -1,7 +1,7 @@
 -- Take along what waits in the batch of a job that was just claimed: each becomes a run of its own, under the same claim.
 -- A suspect is left where it is, for it runs alone. What was taken along leaves the queue of a limit, where the lead has its place.
 -- ARGV: job that leads, worker (the token of its claim), lease (ms), how many at most, bytes of data at most
--- Answers a flat list per job: id, run, tries, deaths, generation, lane, made, event meta, event data, seq.
+-- Uses claiming.lua. Answers a list per job: id, run, tries, deaths, generation, lane, made, and what `told` says.
 
 local lead, worker, lease, most, room = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local found = redis.call('HMGET', K.job(lead), 'state', 'worker', 'policy', 'lane')
@@ -9,27 +9,24 @@ if found[1] ~= 'running' or found[2] ~= worker then return {} end
 local policy = cjson.decode(found[3])
 local waiting = K.batch(policy.batch, found[4] or '')
 redis.call('ZREM', waiting, lead)
-local answers, taken = {}, 0
+local answers = {}
 
 local function take(job)
   local key = K.job(job)
   local it = redis.call('HMGET', key, 'state', 'suspect', 'run', 'tries', 'deaths', 'generation', 'lane', 'made')
-  local said = redis.call('HMGET', K.event(string.match(job, '^([^:]+):')), 'meta', 'data', 'seq')
-  if it[1] ~= 'due' or it[2] == '1' or not said[1] then return end
+  local said = told(string.match(job, '^([^:]+):'))
+  if it[1] ~= 'due' or it[2] == '1' or not said then return end
   local run = int(tonumber(it[3]) + 1)
   redis.call('HSET', key, 'state', 'running', 'run', run, 'worker', worker, 'since', instant)
   redis.call('HDEL', key, 'slot')
   due_at('j', job, now + lease)
   if policy.limit then redis.call('ZREM', K.limit_queue(policy.limit), job) end
   shift(job, 'due', 'running')
-  room = room - #said[2]
-  taken = taken + 1
-  for _, value in ipairs({ job, run, it[4] or '0', it[5] or '0', it[6] or '0', it[7] or '', it[8] or '0', said[1], said[2], said[3] }) do
-    answers[#answers + 1] = value
-  end
+  room = room - #said[5]
+  answers[#answers + 1] = { job, run, it[4] or '0', it[5] or '0', it[6] or '0', it[7] or '', it[8] or '0', unpack(said) }
 end
 
-while taken < most and room > 0 do
+while #answers < most and room > 0 do
   local job = redis.call('ZRANGEBYSCORE', waiting, '-inf', int(now), 'LIMIT', 0, 1)[1]
   if not job then break end
   redis.call('ZREM', waiting, job)

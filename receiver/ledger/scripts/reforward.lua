@@ -6,7 +6,7 @@ local count_of_them = 0
 for _, id in ipairs(ids) do
   redis.call('ZREM', K.forwards_failed(source), id)
   if redis.call('EXISTS', K.delivery(id)) == 1 then
-    redis.call('HDEL', K.delivery(id), 'forward')
+    redis.call('HDEL', K.verdict(id), 'forward')
     redis.call('ZADD', K.forwards(source), instant, id)
     count_of_them = count_of_them + 1
   end

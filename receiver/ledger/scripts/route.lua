@@ -10,7 +10,6 @@ local function skip(job, reason)
   redis.call('HSET', K.job(job), 'state', 'skipped', 'reason', reason, 'ended', instant)
   not_due('j', job)
   shift(job, was[1], 'skipped')
-  open_jobs(job, was[1], 'skipped')
   settle(job, 'skipped', was[2] or nil, iso)
   count('skipped')
 end
@@ -51,7 +50,6 @@ local function start(event, job, queue)
 end
 
 local function open(event, job, queue, text)
-  open_jobs(job, '', 'due')
   local first = claim_first and not event.claimed
   if text == '' and first then -- nothing holds it back: it runs without ever having been due
     shift(job, '', 'running')
@@ -108,16 +106,16 @@ end
 
 local function route(event)
   if not event.own then return told_before(event) end
+  local key, state = K.event(event.id), 'routed'
   redis.call('ZREM', K.unrouted(), event.id)
   for _, opening in ipairs(event.openings) do
     local handler, state, reason, attempt, queue, policy = unpack(opening)
     local job = event.id .. ':' .. handler
-    if redis.call('SADD', K.jobs_of(event.id), handler) == 1 then
+    if redis.call('HSETNX', key, '@' .. handler, '') == 1 then
       if state == 'due' then open(event, job, queue, policy) else open_ended(job, state, reason, attempt) end
     end
   end
-  local key, state = K.event(event.id), 'routed'
-  if #event.openings == 0 and redis.call('SCARD', K.jobs_of(event.id)) == 0 then state = 'unmatched' end
+  if #event.openings == 0 and #handlers_of(event.id) == 0 then state = 'unmatched' end
   redis.call('HSET', key, 'state', state)
   redis.call('HDEL', key, 'worker', 'since', 'alone', 'given', 'due')
   not_due('e', event.id)

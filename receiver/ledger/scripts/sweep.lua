@@ -21,7 +21,6 @@ local function bury(kind, id, key, deaths, policy)
   not_due(kind, id)
   if kind == 'j' then
     shift(id, 'running', 'dead')
-    open_jobs(id, 'running', 'dead')
     settle(id, 'dead', policy, iso)
   else
     redis.call('ZADD', K.events_in_state('dead'), int(now), id)

@@ -3,8 +3,8 @@
 -- Uses claiming.lua.
 -- ARGV: iso, worker name, seconds of heartbeat, lease (ms, 0: claim nothing), how many, how many of them may be replays, number
 --   of queues, queues..., then per done slip: id, queue, execution
--- Answers how many slips RQ sees under way here, whether `rq suspend` is in force, and a list per slip taken: id, queue,
---   execution, data, and where it was claimed kind, id, run, token and what `claim` answers.
+-- Answers how many slips RQ sees under way here, whether `rq suspend` is in force, whether there were writes of ours lately, and
+--   a list per slip taken: id, queue, execution, data, and where it was claimed kind, id, run, token and what `claim` answers.
 
 local iso, worker, beat, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local want, replays, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
@@ -68,4 +68,4 @@ for at = 8, 7 + queues do
 end
 in_pages('SADD', mine, composites)
 if #composites > 0 then redis.call('EXPIRE', mine, beat + 60) end
-return { redis.call('SCARD', mine), suspended, taken }
+return { redis.call('SCARD', mine), suspended, redis.call('EXISTS', K.writes()), taken }

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from receiver.ledger.embedded import Embedded
 
 READS = {
-    "GET", "MGET", "HGET", "HMGET", "HGETALL", "LRANGE", "LLEN", "SMEMBERS", "SCARD", "ZCARD", "ZCOUNT", "ZRANGE", "ZREVRANGE", "ZREVRANGEBYSCORE",
+    "GET", "GETRANGE", "MGET", "HGET", "HMGET", "HGETALL", "LRANGE", "LLEN", "SMEMBERS", "SCARD", "ZCARD", "ZCOUNT", "ZRANGE", "ZREVRANGE", "ZREVRANGEBYSCORE",
     "ZREVRANK", "HVALS", "INFO", "PING", "CLIENT", "HELLO", "SELECT", "AUTH", "TTL", "EXISTS",
 }  # fmt: skip
 SESSIONS = keys.session("")

@@ -199,13 +199,17 @@ def test_the_token_row_is_shown_without_its_tokens(operator: Visitor, redis: Red
 
 
 @pytest.mark.parametrize("value", [b"", b"\xff", b"{}", b"[]", b"null", b"1", b'{"data":1}'])
-@pytest.mark.parametrize("name", ["meta", "data", "seq", "state", "open"])
+@pytest.mark.parametrize("name", ["seq", "state", "delivery", "depth", "kept"])
 def test_a_damaged_event_breaks_one_page_and_no_process(
     name: str, value: bytes, operator: Visitor, seed: Seed
 ) -> None:
     """Whatever stands in the ledger, the answer is a page of ours."""
     event = seed.accept()
-    seed.redis.hset(keys.event(event.id), name, value)
+    if name == "kept":
+        seed.redis.set(keys.delivery(event.delivery), value)
+        seed.redis.set(keys.fact(event.id), value)
+    else:
+        seed.redis.hset(keys.event(event.id), name, value)
     for path in ("/events", f"/events/{event.id}"):
         answer = operator.get(path)
         assert answer.status_code in {200, 404, 500}

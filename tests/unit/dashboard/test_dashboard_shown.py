@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from receiver.dashboard import chart, queries, shown
 from receiver.dashboard.search import Filters
 from receiver.event import Event, now_ms
-from receiver.ledger.read import EventRow, JobRow
+from receiver.ledger.rows import EventRow, JobRow
 
 
 @pytest.mark.parametrize(
@@ -162,9 +162,7 @@ def job(state: str, **fields: object) -> JobRow:
 
 def row(state: str, *jobs: JobRow) -> EventRow:
     """An event in a state with jobs."""
-    return EventRow(
-        Event(id="e", type="crm.Deals.updated", source="crm", data={}, received=1), state, 0, jobs
-    )
+    return EventRow(Event(id="e", type="crm.Deals.updated", source="crm", data={}, received=1), state, jobs)
 
 
 @pytest.mark.parametrize(
