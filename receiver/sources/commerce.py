@@ -31,10 +31,12 @@ GUIDE = Guide(
 
        {url}
 
-3. Add {header} with this value:
+3. Add {header} with this value; a parameter stands behind the URL, as in ?key=...:
 
        {secret}
 """,
+    # Whether its page has headers is not known; a URL it has.
+    defaults=(("secret_header", ""), ("secret_parameter", "key")),
     ids=("/salesorder/salesorder_id", "/invoice/invoice_id"),
     times=("/salesorder/last_modified_time", "/salesorder/created_time"),
 )
