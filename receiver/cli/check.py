@@ -14,8 +14,9 @@ from receiver.event import moment
 from receiver.settings import FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
+    from receiver.intake.keyring import Lock
     from receiver.routing.plugins import Handler
     from receiver.settings import Settings
 
@@ -31,7 +32,7 @@ def run(settings: Settings) -> int:
     keyring = Keyring(settings, Vault.of(settings))
     handlers = load(settings).handlers
     console = Console()
-    console.print(_sources(settings, {name: lock.way.product for name, lock in keyring.locks.items()}))
+    console.print(_sources(settings, keyring.locks.values()))
     console.print(_handlers(handlers.values()))
     listed = expected_types(settings.sources)
     hints = unknown_patterns(handlers.values(), listed)
@@ -52,17 +53,15 @@ def run(settings: Settings) -> int:
     return 0
 
 
-def _sources(settings: Settings, products: dict[str, str]) -> Table:
+def _sources(settings: Settings, locks: Iterable[Lock]) -> Table:
+    from receiver.intake.pointing import addresses
+
     table = Table(
         "source", "product", "address for Zoho", "connection", title="Ways in", title_justify="left"
     )
-    for name, product in products.items():
-        events = settings.sources[name].events if product == "books" else ()
-        addresses = [
-            f"{settings.public_url}/in/{name}" + (f"?event={event}" if event else "")
-            for event in events or ("",)
-        ]
-        table.add_row(name, product, "\n".join(addresses), settings.connection_of(name) or "-")
+    for lock in locks:
+        urls = "\n".join(url for _, url in addresses(settings, lock))
+        table.add_row(lock.way.name, lock.way.product, urls, lock.way.connection or "-")
     return table
 
 
