@@ -153,6 +153,20 @@ def test_check_lists_the_handlers(zohook: Run, project: Path) -> None:
         assert word in said
 
 
+def test_check_shows_an_address_for_each_event(
+    zohook: Run, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the URL names it, as it is to be pasted."""
+    (project / "zohook.toml").write_text(
+        '[sources]\nrules = { product = "crm_workflow", events = ["Deals.won", "Deals.lost"] }\n'
+    )
+    (project / ".env").write_text("ZOHOOK_SECRET_RULES=a-static-secret-of-ours\n")
+    monkeypatch.setenv("COLUMNS", "200")
+    said = zohook("check", "-C", str(project))
+    assert "/in/rules?event=Deals.won" in said
+    assert "/in/rules?event=Deals.lost" in said
+
+
 def test_check_hints_at_a_type_that_nothing_sends(zohook: Run, project: Path) -> None:
     """A handler whose type matches nothing known is told what was probably meant."""
     (project / "handlers" / "deals.py").write_text(HANDLER.replace("crm.Deals.created", "crm.Deals.creatd"))

@@ -16,12 +16,14 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from receiver.cli import parcel, send
+from receiver.cli import parcel, project, send
 from receiver.cli.send import Wish
 from receiver.errors import SettingsError, Unauthenticated
 from receiver.intake.judge import judge
 from receiver.intake.keyring import Keyring, Lock
 from receiver.sources import PRODUCTS, samples
+from receiver.sources.fresh import values
+from receiver.sources.source import Keys
 from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
@@ -233,3 +235,53 @@ def test_a_key_of_ones_own_signs_where_public_keys_prove(settings, tmp_path: Pat
     file.write_bytes(ed.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     with pytest.raises(SettingsError, match="is no RSA key"):
         parcel.signed(delivery, locks["chat"], known, file)
+
+
+TOKEN = "the-secret-that-mail-told"
+NOT_EVENTS = {
+    "billing/signing-example",
+    "sign/test-url",
+    "salesiq/zobot-failure",
+    "salesiq/zobot-message",
+    "salesiq/zobot-trigger",
+}
+"""An example of a signature, a probe, and what waits for an answer that a queue does not have."""
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_what_is_sent_of_every_product_is_taken(product: str, settings: MakeSettings, tmp_path: Path) -> None:
+    """Each of its cases, made new and signed, becomes events, and twice it becomes two facts where its guide knows its ids."""
+    source = PRODUCTS[product]
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    table: dict[str, Any] = {"product": product, **dict(source.guide.defaults)}
+    table |= {"events": ["Thing.happened"]} if source.guide.by_event else {}
+    if source.needs == "public":
+        shown = private.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        table["public_keys"] = [base64.b64encode(shown).decode()]
+        (tmp_path / "key.pem").write_bytes(
+            private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        )
+    toml = project.with_source('[connections.acme]\ndc = "eu"\ndesk = "700123"\n', "mine", table)
+    known = settings(toml, secrets={"mine": "a-secret-of-the-source"} if source.needs == "secret" else {})
+    locks = Keyring(known, Vault.open_or_make(known)).locks
+    lock = locks["mine"]
+    if source.needs == "told":
+        lock.keys = Keys((TOKEN,))
+    for case in samples.cases(product):
+        if f"{product}/{case}" in NOT_EVENTS:
+            continue
+        facts = []
+        for _ in range(2):
+            delivery = packed(locks, f"mine/{case}")
+            if source.needs == "jwks":  # only the simulator could sign it
+                assert not source.handshake(source.sign(delivery, lock.way, "a.b.c"), lock.way)
+                continue
+            delivery = parcel.signed(
+                delivery, lock, known, tmp_path / "key.pem" if source.needs == "public" else None
+            )
+            assert not source.handshake(delivery, lock.way)
+            judged = judge(delivery, lock)
+            assert (judged.record.verdict, judged.record.reason) == ("accepted", ""), case
+            facts.append({event.dedupe_key() for event in judged.record.events})
+        known_ids = any(list(values(json.loads(samples.body(product, case)), at)) for at in source.guide.ids)
+        assert not (facts and known_ids and facts[0] & facts[1]), case
