@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 from starlette.routing import Route
 
+from receiver.simulator.books import KIN
 from receiver.simulator.journal import ApiCall
 from receiver.simulator.oauth_token import unknown_path
 from receiver.simulator.wire import Answer, Call, NeedsProbe, Refused
@@ -55,6 +56,7 @@ class Front:
         self.products: dict[str, Product] = {
             "crm": simulator.crm,
             "books": simulator.books,
+            **simulator.finance,
             "desk": simulator.desk,
         }
 
@@ -191,7 +193,7 @@ def probe(url: str, deadline: float) -> bool:
 
 def _product(path: str) -> str:
     first = path.split("/")[1] if path.count("/") else ""
-    return {"crm": "crm", "books": "books", "api": "desk", "oauth": "oauth"}.get(first, "other")
+    return {"api": "desk"}.get(first, first if first in {"crm", "oauth", *KIN} else "other")
 
 
 def _broken(fault: Fault) -> Answer:

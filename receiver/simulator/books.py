@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,10 +31,31 @@ SCOPES = {
 }
 
 
-class Books:
-    """The whole product; `create`, `update` and `pay` are what a person does in its pages."""
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """How a product of the family differs: its path, its service in scopes, and where it wants the organisation ("" in the query)."""
 
-    def __init__(self, world: World, limits: Limits, accounts: Accounts, sender: Sender) -> None:
+    path: tuple[str, str]
+    service: str
+    header: str = ""
+
+
+KIN = {
+    "books": Kin(("books", "v3"), "ZohoBooks"),
+    "inventory": Kin(("inventory", "v1"), "ZohoInventory"),
+    "invoice": Kin(("invoice", "v3"), "ZohoInvoice"),
+    "billing": Kin(("billing", "v1"), "ZohoSubscriptions", "x-com-zoho-subscriptions-organizationid"),
+    "expense": Kin(("expense", "v1"), "ZohoExpense", "x-com-zoho-expense-organizationid"),
+}
+
+
+class Books:
+    """One product of the family, whole; `create`, `update` and `pay` are what a person does in its pages."""
+
+    def __init__(
+        self, world: World, limits: Limits, accounts: Accounts, sender: Sender, product: str = "books"
+    ) -> None:
+        self.kin = KIN[product]
         self.world = world
         self.limits = limits
         self.accounts = accounts
@@ -103,14 +125,15 @@ class Books:
 
     def handle(self, call: Call) -> Answer:
         parts = call.parts
-        if parts[:2] != ["books", "v3"] or len(parts) < 3:
+        if tuple(parts[:2]) != self.kin.path or len(parts) < 3:
             raise wrong(5, "Invalid URL Passed", 404)
         if parts[2:] == ["organizations"] and call.method == "GET":
             self._need(call, "settings")
             return Answer(200, {"code": 0, "message": "success", "organizations": [self._org()]})
-        if not call.param("organization_id"):
+        named = call.headers.get(self.kin.header, "") if self.kin.header else call.param("organization_id")
+        if not named:
             raise wrong(4, "Invalid value passed for organization_id")
-        if call.param("organization_id") != self.world.books_org:
+        if named != self.world.books_org:
             raise wrong(6041, "This user is not associated with the CompanyID/CompanyName", 401)
         spec = KINDS.get(parts[2])
         if spec is None:
@@ -120,7 +143,7 @@ class Books:
 
     def _need(self, call: Call, name: str) -> None:
         granted = call.token.scopes if call.token else ()
-        if not covers(granted, f"ZohoBooks.{name}.{OPERATIONS.get(call.method, 'READ')}"):
+        if not covers(granted, f"{self.kin.service}.{name}.{OPERATIONS.get(call.method, 'READ')}"):
             raise wrong(57, "You are not authorized to perform this operation", 401)
 
     def _route(self, call: Call, spec: Kind, rest: list[str]) -> Answer:

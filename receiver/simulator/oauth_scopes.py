@@ -14,6 +14,10 @@ KNOWN = {
         "invoices contacts settings banking projects bills creditnotes salesorders purchaseorders expenses "
         "estimates accountants debitnotes fixedasset vendorpayments customerpayments custommodules fullaccess"
     ),
+    "ZohoInventory": "invoices contacts settings items salesorders packages shipmentorders purchaseorders bills customerpayments fullaccess",
+    "ZohoInvoice": "invoices contacts settings estimates customerpayments creditnotes expenses projects fullaccess",
+    "ZohoSubscriptions": "customers subscriptions invoices plans products contacts settings customerpayments fullaccess",
+    "ZohoExpense": "fullaccess expensereport approval reimbursement advance settings contacts invoices customerpayments",
     "Desk": (
         "settings basic contacts tickets community forums articles tasks search events products calls "
         "integrations imports exports custommodule webhooks agents activities"
@@ -50,7 +54,7 @@ def covers(granted: tuple[str, ...], needed: str) -> bool:
     *path, operation = needed.lower().split(".")
     for scope in granted:
         *had, allowed = scope.lower().split(".")
-        if had == ["zohobooks", "fullaccess"] and path[0] == "zohobooks":
+        if had[1:] == ["fullaccess"] and had[:1] == path[:1]:
             return True
         if had != path[: len(had)]:
             continue

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import uvicorn
 
 from receiver.simulator.app import Front
-from receiver.simulator.books import Books
+from receiver.simulator.books import KIN, Books
 from receiver.simulator.cliq import Cliq
 from receiver.simulator.commerce import Commerce
 from receiver.simulator.console import Console
@@ -74,6 +74,11 @@ class Simulator:
         self.sender = Sender(self.world, self.limits, self.journal, duplicates=duplicates)
         self.crm = Crm(self.world, self.limits, self.accounts, self.sender)
         self.books = Books(self.world, self.limits, self.accounts, self.sender)
+        self.finance = {
+            name: Books(self.world, self.limits, self.accounts, self.sender, name)
+            for name in KIN
+            if name != "books"
+        }
         self.desk = Desk(self.world, self.limits, self.accounts, self.sender)
         self.sign, self.mail = Sign(self.world, self.sender), Mail(self.world, self.sender)
         self.payments, self.commerce = Payments(self.world, self.sender), Commerce(self.world, self.sender)

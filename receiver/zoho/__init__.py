@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from receiver.settings import Settings
     from receiver.settings_tables import ConnectionSettings
     from receiver.zoho.ask import Answer, Ask
-    from receiver.zoho.books import Books
     from receiver.zoho.clients import Clients
     from receiver.zoho.crm import CRM
     from receiver.zoho.desk import Desk
     from receiver.zoho.files import Download
+    from receiver.zoho.finance import Books, Finance
     from receiver.zoho.gather import Gather
     from receiver.zoho.tokens import Tokens
     from receiver.zoho.transport import Transport
@@ -104,10 +104,35 @@ class Zoho:
 
     @cached_property
     def books(self) -> Books:
-        """Books, version 3; `zoho.books("name")` is another of the connection's organisations."""
-        from receiver.zoho.books import Books  # noqa: PLC0415 - loaded when it is used
+        """Books, version 3; `zoho.books("name")` is another of the connection's organisations, and so with its kin."""
+        from receiver.zoho.finance import Books  # noqa: PLC0415 - loaded when it is used
 
-        return Books(self)
+        return Books(self, "books")
+
+    @cached_property
+    def inventory(self) -> Finance:
+        """Inventory, version 1."""
+        return self._finance("inventory")
+
+    @cached_property
+    def invoice(self) -> Finance:
+        """Invoice, version 3."""
+        return self._finance("invoice")
+
+    @cached_property
+    def billing(self) -> Finance:
+        """Billing, which was Subscriptions, version 1."""
+        return self._finance("billing")
+
+    @cached_property
+    def expense(self) -> Finance:
+        """Expense, version 1."""
+        return self._finance("expense")
+
+    def _finance(self, product: str) -> Finance:
+        from receiver.zoho.finance import Finance  # noqa: PLC0415 - loaded when it is used
+
+        return Finance(self, product)
 
     @cached_property
     def desk(self) -> Desk:

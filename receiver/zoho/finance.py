@@ -1,12 +1,12 @@
-"""Books, version 3: invoices, contacts and whatever else has an id.
-https://www.zoho.com/books/api/v3/introduction/
+"""Zoho's finance products, which share one way of speaking: Books, Inventory, Invoice, Billing and Expense; and whatever in them has an id.
+https://www.zoho.com/books/api/v3/introduction/, .../inventory/api/v1/, .../invoice/api/v3/, .../billing/api/v1/, .../expense/api/v1/.
 
-Every call names its organisation; success is `code == 0` and nothing else.
+Every call names its organisation, in the query or in a header as the product wants it; success is `code == 0` and nothing else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from receiver.errors import InvalidRequest, Unavailable
 from receiver.zoho import part, texts
@@ -19,7 +19,13 @@ if TYPE_CHECKING:
     from receiver.zoho.ask import Answer
 
 Record = dict[str, Any]
-BASE = "/books/v3"
+BASES = {
+    "books": "/books/v3",
+    "inventory": "/inventory/v1",
+    "invoice": "/invoice/v3",
+    "billing": "/billing/v1",
+    "expense": "/expense/v1",
+}
 PAGE = 200
 SHADOW = "shadow"
 """The id of what shadow mode did not make."""
@@ -33,6 +39,7 @@ _ONE = {
     "chartofaccounts": "chart_of_account",
 }
 _KEYS = {
+    "expensereports": "expense_report",
     "customerpayments": "payment",
     "vendorpayments": "vendorpayment",
     "bankaccounts": "bankaccount",
@@ -40,23 +47,24 @@ _KEYS = {
 }
 
 
-class Books:
-    """Books of one organisation; `books("name")` is another one of the same connection."""
+class Finance:
+    """One product of one organisation; `zoho.books("name")` is another one of the same connection."""
 
-    def __init__(self, zoho: Zoho, organisation: str = "") -> None:
+    def __init__(self, zoho: Zoho, product: str, organisation: str = "") -> None:
         self._zoho = zoho
+        self._product = product
         self._organisation = organisation
 
-    def __call__(self, organisation: str) -> Books:
-        """Books of the organisation that the connection's settings name so."""
-        return Books(self._zoho, organisation)
+    def __call__(self, organisation: str) -> Self:
+        """The same product of the organisation that the connection's settings name so."""
+        return type(self)(self._zoho, self._product, organisation)
 
     def get(self, resource: str, record_id: str) -> Record:
         """One record ("invoices", its id). Raises NotFound."""
         return self._one(resource, self._call("GET", f"/{part(resource)}/{part(record_id)}"))
 
     def list(self, resource: str, **filters: Any) -> Iterator[Record]:
-        """The records of a resource one by one; `filters` are Books' own query parameters. Pages of 200 are
+        """The records of a resource one by one; `filters` are the product's own query parameters. Pages of 200 are
         read as needed.
         """
         params = texts(filters)
@@ -66,7 +74,7 @@ class Books:
             data = self._call("GET", f"/{part(resource)}", params=asked).data
             rows = data.get(_many(resource)) if isinstance(data, dict) else None
             if not isinstance(rows, list):
-                raise Unavailable(f"books: the answer has no list of {resource}", code="misfit")
+                raise Unavailable(f"{self._product}: the answer has no list of {resource}", code="misfit")
             yield from rows
             context = data.get("page_context")
             if not (isinstance(context, dict) and context.get("has_more_page")):
@@ -84,7 +92,7 @@ class Books:
             pretend=self._pretended(resource, SHADOW, values),
         )
         record = self._one(resource, answer)
-        self._zoho.made("books", resource, record.get(_id_key(resource)), dict(values))
+        self._zoho.made(self._product, resource, record.get(_id_key(resource)), dict(values))
         return record
 
     def update(self, resource: str, record_id: str, values: Mapping[str, Any], **params: Any) -> Record:
@@ -117,7 +125,8 @@ class Books:
         """
         if len(by) != 1:
             raise InvalidRequest(
-                "books: ensure looks for one field; give by= with one name and value", code="bad_by"
+                f"{self._product}: ensure looks for one field; give by= with one name and value",
+                code="bad_by",
             )
         name, value = next((name, str(value)) for name, value in by.items())
         found = next((row for row in self._lookup(resource, name, value) if _has(row, name, value)), None)
@@ -135,24 +144,14 @@ class Books:
             pretend=self._pretended(resource, SHADOW, body),
         )
         record = self._one(resource, answer)
-        self._zoho.made("books", resource, record.get(_id_key(resource)), body)
+        self._zoho.made(self._product, resource, record.get(_id_key(resource)), body)
         return record, _was_made(answer, record)
-
-    def mark_sent(self, invoice_id: str) -> None:
-        """Marks an invoice as sent, without mailing it. Marking it twice is the same as once."""
-        self._call(
-            "POST",
-            f"/invoices/{part(invoice_id)}/status/sent",
-            pretend={"code": 0},
-            touch=invoice_id,
-            safe=True,
-        )
 
     def organizations(self) -> Sequence[Record]:
         """The organisations that this consent reaches, with their ids; the one call that needs no
         organisation.
         """
-        data = self._zoho.send(Ask("books", "GET", f"{BASE}/organizations")).data
+        data = self._zoho.send(Ask(self._product, "GET", f"{BASES[self._product]}/organizations")).data
         return tuple(data.get("organizations") or ())
 
     def _lookup(self, resource: str, name: str, value: str) -> Iterator[Record]:
@@ -175,9 +174,9 @@ class Books:
     ) -> Answer:
         resource = path.split("/")[1]
         ask = Ask(
-            "books",
+            self._product,
             method,
-            BASE + path,
+            BASES[self._product] + path,
             params or {},
             json,
             headers or {},
@@ -191,13 +190,27 @@ class Books:
         found = answer.data.get(_key(resource)) if isinstance(answer.data, dict) else None
         if not isinstance(found, dict):
             raise Unavailable(
-                f"books: the answer has no {_key(resource)}", code="misfit", status=answer.status
+                f"{self._product}: the answer has no {_key(resource)}", code="misfit", status=answer.status
             )
         return found
 
     def _pretended(self, resource: str, record_id: str, values: Mapping[str, Any]) -> Record:
         said = "created, not sent" if record_id == SHADOW else "updated, not sent"
         return {"code": 0, "message": said, _key(resource): {**values, _id_key(resource): record_id}}
+
+
+class Books(Finance):
+    """Books: what only it has beside the rest."""
+
+    def mark_sent(self, invoice_id: str) -> None:
+        """Marks an invoice as sent, without mailing it. Marking it twice is the same as once."""
+        self._call(
+            "POST",
+            f"/invoices/{part(invoice_id)}/status/sent",
+            pretend={"code": 0},
+            touch=invoice_id,
+            safe=True,
+        )
 
 
 def _singular(resource: str) -> str:
