@@ -20,6 +20,7 @@ from receiver.upkeep import channels, retention
 from receiver.upkeep.forward import Forwarder
 from receiver.upkeep.unverified import Unverified
 from receiver.zoho import Clients
+from receiver.zoho.scopes import drift
 from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ log = logs.get("clock")
 ROUND = 5.0
 """Seconds between two rounds while something is still to be made; a round costs one read a channel."""
 TRIM = 60.0
+LOOK = 60.0
 
 
 class Clock:
@@ -42,6 +44,8 @@ class Clock:
         self._unverified = Unverified(redis, settings)
         self._forwarder = Forwarder(redis, settings)
         self._trimmed = -TRIM
+        self._looked = -LOOK
+        self._lacking: dict[str, tuple[str, ...]] = {}
         self._witness = Witness.of(settings)
         self.stopping = threading.Event()
 
@@ -54,6 +58,7 @@ class Clock:
                 if hold_lease(self._redis, keys.clock(), self._name, ROUND * 3):
                     channels.ensure(self._settings, self._redis, self._clients)
                     self._trim()
+                    self._look_at_consents()
                     self._unverified.verify()
             except (RedisError, ZohookError) as error:
                 log.warning("clock.failed", error=str(error))
@@ -64,6 +69,20 @@ class Clock:
                 self._redis.delete(keys.clock())
         except RedisError as error:
             log.warning("clock.lease_left", error=str(error))
+
+    def _look_at_consents(self) -> None:
+        """Say once what a consent lacks, before a handler fails on it."""
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        tokens = self._clients.tokens
+        for name in tokens.accounts.connections:
+            lacks = drift(
+                self._redis, self._settings, tokens.accounts.of(name)[0], tokens.status(name).scopes
+            )
+            if lacks and self._lacking.get(name) != lacks:
+                log.warning("consent.lacks", connection=name, scopes=lacks, cure=f"zohook connect {name}")
+            self._lacking[name] = lacks
 
     def _trim(self) -> None:
         if time.monotonic() - self._trimmed > TRIM:

@@ -44,13 +44,17 @@ def children(house, count, lease=30.0):
 
 
 def test_sixteen_cold_processes_make_one_refresh(house):
-    """Sixteen processes that start at one moment spend one token call between them."""
+    """Sixteen processes that start at one moment spend one token call between them, and one more when the token ends under load."""
     house.simulator.limits.token_delay = 0.2
+    house.redis.set("stay", 1)
     started = children(house, 16)
     house.redis.set("go", 1)
-    told = [child.communicate(timeout=60) for child in started]
-    assert [out.strip() for out, _ in told] == ["2"] * 16, told
+    wait_until(lambda: int(house.redis.get("staying") or 0) == 16, 60)
     assert house.refreshes() == 1
+    house.redis.hset(keys.token("acme"), "expires", 1)
+    told = [child.communicate(timeout=60) for child in started]
+    assert [out.split() for out, _ in told] == [["2", "3"]] * 16, told
+    assert house.refreshes() == 2
 
 
 def test_a_holder_killed_in_mid_call_costs_one_more_call(build, simulator):

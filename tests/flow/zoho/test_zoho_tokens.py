@@ -355,3 +355,15 @@ def test_every_refresh_is_in_the_history(house):
     assert [line.get("outcome") for line in lines[:3]] == ["ok", "transient", "ok"]
     assert set(lines[0]) == {"at", "process", "grant", "outcome", "code", "ms", "generation"}
     assert lines[0]["process"].endswith(f":{os.getpid()}")
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_a_clock_an_hour_off_costs_no_token_call(house, monkeypatch, hours):
+    """What is left of a token is counted by Redis's clock and our monotonic one: the wall clock of this machine has no say."""
+    first = house.tokens.get("acme")
+    real, real_ns = time.time, time.time_ns
+    monkeypatch.setattr(time, "time", lambda: real() + hours * 3600)
+    monkeypatch.setattr(time, "time_ns", lambda: real_ns() + hours * 3600 * 10**9)
+    house.tokens._slot("acme").checked = float("-inf")
+    assert house.tokens.get("acme") == first
+    assert house.refreshes() == 1
