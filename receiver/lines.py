@@ -11,11 +11,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MOMENT = 0.05
 """How long the thread lets lines come together before it writes them, in seconds."""
 MOST = 20_000
+PIECE = 32_768
+"""Half of what a pipe of Linux holds. Smaller pieces would cost the other threads more than they are worth."""
 PATIENCE = 2.0
 """How long anybody waits for a reader that takes nothing, in seconds."""
 
@@ -91,7 +93,22 @@ class Lines:
                 self._told = lost
             # A log that cannot be written, for its disk is full or its reader is gone, stops no work.
             with suppress(OSError, ValueError):
-                self._out.write("".join(lines))
-                self._out.flush()
+                for piece in _pieces(lines):
+                    self._out.write(piece)
+                    self._out.flush()
         finally:
             self._writing.release()
+
+
+def _pieces(lines: list[str]) -> Iterator[str]:
+    """The lines in pieces that a pipe takes whole, so that those of several processes do not get into each other."""
+    piece: list[str] = []
+    size = 0
+    for line in lines:
+        if size + len(line) > PIECE and piece:
+            yield "".join(piece)
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    if piece:
+        yield "".join(piece)

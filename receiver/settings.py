@@ -64,6 +64,8 @@ class WebSettings(Table):
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65_535)
+    workers: int = Field(default=1, ge=1, le=64)
+    """How many web processes serve that port: about one per core that is free for them."""
     password: str = ""
     """Opens the dashboard as operator; give it as ZOHOOK_WEB__PASSWORD. Without one the dashboard is closed."""
     viewer_password: str = ""

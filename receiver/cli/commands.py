@@ -78,14 +78,19 @@ def web(
     port: Annotated[
         int | None, typer.Option(min=0, max=65535, help="Instead of [web] port; 0 takes a free one.")
     ] = None,
-    fd: Annotated[int | None, typer.Option(help="A listening socket to serve on, from a supervisor.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="So many processes, instead of [web] workers.")
+    ] = None,
+    fd: Annotated[
+        int | None, typer.Option(help="A listening socket to serve on by one process, from a supervisor.")
+    ] = None,
 ) -> None:
     """Run the web process alone: the door for webhooks and the dashboard."""
     from receiver.cli.processes import web as serve
     from receiver.cli.processes import with_redis
 
     with with_redis(_settings(folder)) as settings:
-        raise typer.Exit(serve(settings, port=port, fd=fd))
+        raise typer.Exit(serve(settings, port=port, fd=fd, workers=workers))
 
 
 @app.command()

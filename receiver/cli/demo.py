@@ -15,10 +15,10 @@ import typer
 from receiver import keys
 from receiver.cli import INTERRUPTED, stage
 from receiver.cli.board import Board, Numbers, unhandled
-from receiver.cli.processes import listen
+from receiver.cli.processes import environment, listen
 from receiver.cli.stage import CALLBACK, CONNECTION, Stage
 from receiver.cli.supervise import ChildFailed, Stopped, Tree
-from receiver.cli.up import START_WITHIN, address, answers, environment
+from receiver.cli.up import START_WITHIN, address, answers
 from receiver.ledger import read
 from receiver.ledger.embedded import Embedded
 from receiver.settings import Settings

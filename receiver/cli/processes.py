@@ -8,11 +8,13 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from receiver.cli import starter
 from receiver.errors import SettingsError
 from receiver.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     import uvicorn
     from redis import Redis
@@ -67,6 +69,21 @@ def local_address(host: str, port: int) -> str:
     return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
 
 
+def environment(folder: Path, redis_url: str, **more: str) -> dict[str, str]:
+    """What the processes of a tree are told: everything by the environment, since command lines can be read by all."""
+    given = {
+        **os.environ,
+        "ZOHOOK_FOLDER": str(folder),
+        "ZOHOOK_REDIS__URL": redis_url,
+        "PYTHONUNBUFFERED": "1",
+        **more,
+    }
+    root = starter.checkout()
+    if root is not None:  # run from a checkout, perhaps without being installed
+        given["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), given.get("PYTHONPATH")]))
+    return given
+
+
 def listen(host: str, port: int, *, or_any: bool = False) -> socket.socket:
     """A listening socket. With `or_any` a free port is taken where that one is not; else SettingsError says so."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -111,18 +128,26 @@ def serving(web: Web) -> uvicorn.Config:
     )
 
 
-def web(settings: Settings, *, port: int | None = None, fd: int | None = None) -> int:
-    """Serve the door and the dashboard until told to stop; the exit status."""
+def web(
+    settings: Settings, *, port: int | None = None, fd: int | None = None, workers: int | None = None
+) -> int:
+    """Serve the door and the dashboard until told to stop; the exit status. With `fd`, a listening socket, by this process alone."""
+    if fd is not None:
+        return _serve(settings, socket.socket(fileno=fd))
+    from receiver.cli import webs
+
+    workers = settings.web.workers if workers is None else workers
+    with listen(settings.web.host, settings.web.port if port is None else port) as bound:
+        return _serve(settings, bound) if workers == 1 else webs.run(settings, bound, workers)
+
+
+def _serve(settings: Settings, bound: socket.socket) -> int:
     import uvicorn
 
     from receiver.app import build
 
     servers: list[uvicorn.Server] = []
     built = build(settings, stopping=lambda: any(server.should_exit for server in servers))
-    if fd is None:
-        bound = listen(settings.web.host, settings.web.port if port is None else port)
-    else:
-        bound = socket.socket(fileno=fd)
     server = uvicorn.Server(serving(built))
     servers.append(server)
     # What is there now stays: the collector need not look at it again. And it need not look so often, since little of what a

@@ -8,15 +8,16 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from itertools import groupby
+from typing import IO, TYPE_CHECKING, Self
 
 from receiver.errors import ZohookError
 from receiver.ledger.embedded import tied
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from receiver.ledger.embedded import Embedded
@@ -46,12 +47,15 @@ def ours(*arguments: str) -> list[str]:
 
 @dataclass
 class Child:
-    """One process of the tree; `vital` means that the tree cannot go on if it refuses its settings."""
+    """One process of the tree; `vital` means that the tree cannot go on if it refuses its settings.
+
+    Without a `log` of its own it writes where the supervisor writes.
+    """
 
     name: str
     command: Sequence[str]
     environment: Mapping[str, str]
-    log: Path
+    log: Path | None
     cwd: Path
     vital: bool = True
     once: bool = False
@@ -72,11 +76,7 @@ class Child:
 
     def start(self, *, listen: bool = False) -> None:
         """Start the process in a group of its own: Ctrl-C reaches the supervisor only, which stops things in order."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
-            self.log.replace(self.log.with_suffix(".old.log"))
-        with self.log.open("ab") as log:
-            self.said = log.tell()
+        with self._open_log() as log:
             self.process = subprocess.Popen(
                 tied(self.command),
                 stdin=subprocess.DEVNULL,
@@ -89,8 +89,22 @@ class Child:
             )
         self._started = time.monotonic()
 
+    @contextmanager
+    def _open_log(self) -> Iterator[IO[bytes] | None]:
+        if self.log is None:
+            yield None
+            return
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_LIMIT:
+            self.log.replace(self.log.with_suffix(".old.log"))
+        with self.log.open("ab") as log:
+            self.said = log.tell()
+            yield log
+
     def last_words(self, lines: int = 12) -> str:
-        """The end of what it wrote since it was started last."""
+        """The end of what it wrote since it was started last; empty where it has no log of its own."""
+        if self.log is None:
+            return ""
         try:
             with self.log.open("rb") as log:
                 log.seek(self.said)
@@ -110,11 +124,10 @@ class Child:
         if code is None:
             return
         self._end_group(signal.SIGKILL)  # what it left behind must not run beside its successor
-        self.epitaph = self.last_words(10) or f"it said nothing, and ended with status {code}"
+        self.epitaph = self.last_words(10) or f"it ended with status {code}"
         if self.once or (code == WRONG_SETTINGS and self.vital and not self.restarts):
-            raise ChildFailed(
-                f"{self.name} ended with status {code}; the last of {self.log}:\n{self.last_words()}"
-            )
+            where = f"; the last of {self.log}:\n{self.last_words()}" if self.log else ""
+            raise ChildFailed(f"{self.name} ended with status {code}{where}")
         lived = time.monotonic() - self._started
         self._failures = 0 if lived > (1 if code < 0 else 10) else self._failures + 1
         self._again_at = time.monotonic() + min(10.0, 0.1 * 2**self._failures)
@@ -156,12 +169,20 @@ class Child:
 
 
 class Tree:
-    """The processes of one `zohook up` or `zohook demo`. The Redis is the caller's, but started again here if it dies."""
+    """The processes of one `zohook up`, `zohook demo` or `zohook web`. The Redis is the caller's, but started again here if it dies."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path, redis: Embedded | None = None) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        folder: Path,
+        redis: Embedded | None = None,
+        *,
+        own_logs: bool = True,
+    ) -> None:
         self.environment = environment
         self.folder = folder
         self.redis = redis
+        self.own_logs = own_logs
         self.redis_restarts = 0
         self.children: list[Child] = []
         self._asked = threading.Event()
@@ -184,9 +205,16 @@ class Tree:
     def __getitem__(self, name: str) -> Child:
         return next(child for child in self.children if child.name == name)
 
-    def add(self, name: str, *arguments: str, vital: bool = True, fds: Sequence[int] = ()) -> Child:
-        """Start one of our own commands and keep it running."""
-        child = self._child(name, arguments, vital=vital, fds=fds)
+    def add(
+        self,
+        name: str,
+        *arguments: str,
+        vital: bool = True,
+        fds: Sequence[int] = (),
+        more: Mapping[str, str] | None = None,
+    ) -> Child:
+        """Start one of our own commands and keep it running. `more`: what only it has in its environment."""
+        child = self._child(name, arguments, vital=vital, fds=fds, more=more)
         child.start()
         return child
 
@@ -207,11 +235,12 @@ class Tree:
         vital: bool = True,
         once: bool = False,
         fds: Sequence[int] = (),
+        more: Mapping[str, str] | None = None,
     ) -> Child:
-        log = self.folder / ".zohook" / "log" / f"{name}.log"
-        command = ours(*arguments)
+        log = self.folder / ".zohook" / "log" / f"{name}.log" if self.own_logs else None
+        given = {**self.environment, **(more or {})}
         child = Child(
-            name, command, self.environment, log, self.folder, vital=vital, once=once, pass_fds=tuple(fds)
+            name, ours(*arguments), given, log, self.folder, vital=vital, once=once, pass_fds=tuple(fds)
         )
         self.children.append(child)
         return child
@@ -253,14 +282,17 @@ class Tree:
         self._asked.wait(seconds)
 
     def stop(self) -> None:
-        """Stop all, one after the other; what does not end in time, or at a further Ctrl-C, is killed."""
+        """Stop all, in their order, those of one place together; what does not end in time, or at a further Ctrl-C, is killed."""
         patient_until = self._signals
-        for child in sorted(self.children, key=_place):
-            limit = time.monotonic() + child.grace
-            child.ask_to_stop()
-            while not child.wait_for_end(0.1):
-                if time.monotonic() > limit or self._signals > patient_until:
-                    child.kill()
+        for _, group in groupby(sorted(self.children, key=_place), _place):
+            together = list(group)
+            began = time.monotonic()
+            for child in together:
+                child.ask_to_stop()
+            for child in together:
+                while not child.wait_for_end(0.1):
+                    if time.monotonic() > began + child.grace or self._signals > patient_until:
+                        child.kill()
 
     def _signalled(self, *_: object) -> None:
         self._signals += 1
@@ -268,5 +300,6 @@ class Tree:
 
 
 def _place(child: Child) -> int:
-    """When it is stopped: what is not listed first, since nothing needs it."""
-    return STOPPED_FIRST.index(child.name) if child.name in STOPPED_FIRST else -1
+    """When it is stopped: what is not listed first, since nothing needs it. `web-2` is one of several webs."""
+    kind = child.name.partition("-")[0]
+    return STOPPED_FIRST.index(kind) if kind in STOPPED_FIRST else -1

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import typer
 
-from receiver.cli import starter
-from receiver.cli.processes import listen, local_address
+from receiver.cli.processes import environment, listen, local_address
 from receiver.cli.supervise import Stopped, Tree
+from receiver.cli.webs import add_webs, shared_counts
 from receiver.errors import SettingsError
 from receiver.ledger.embedded import Embedded
 from receiver.settings import FILE, Settings
@@ -22,21 +21,6 @@ if TYPE_CHECKING:
 
 START_WITHIN = 60.0
 LOOK_EVERY = 0.1
-
-
-def environment(folder: Path, redis_url: str, **more: str) -> dict[str, str]:
-    """What the processes of a tree are told: everything by the environment, since command lines can be read by all."""
-    given = {
-        **os.environ,
-        "ZOHOOK_FOLDER": str(folder),
-        "ZOHOOK_REDIS__URL": redis_url,
-        "PYTHONUNBUFFERED": "1",
-        **more,
-    }
-    root = starter.checkout()
-    if root is not None:  # run from a checkout, perhaps without being installed
-        given["PYTHONPATH"] = os.pathsep.join(filter(None, [str(root), given.get("PYTHONPATH")]))
-    return given
 
 
 def address(bound: socket, host: str) -> str:
@@ -67,9 +51,10 @@ def run(folder: Path | None) -> int:
         bound = stack.enter_context(listen(settings.web.host, settings.web.port))
         url = address(bound, settings.web.host)
         given = environment(settings.folder, redis.url if redis else settings.redis.url)
+        counts = stack.enter_context(shared_counts(settings.folder, settings.web.workers))
         tree = stack.enter_context(Tree(given, settings.folder, redis))
         try:
-            tree.add("web", "web", "--fd", str(bound.fileno()), fds=[bound.fileno()])
+            add_webs(tree, settings.web.workers, bound, counts)
             tree.wait(lambda: answers(url), START_WITHIN, "the web process to answer")
             tree.add("worker", "worker", vital=False)  # a broken handler must not shut the door
             tree.add("clock", "clock")

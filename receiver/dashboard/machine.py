@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from prometheus_client import REGISTRY, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from redis.exceptions import RedisError
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from receiver import metrics as process
 from receiver.dashboard import access, queries
 from receiver.dashboard.house import house
 from receiver.ledger import condition, forwards, read
@@ -41,7 +42,7 @@ def healthz(request: Request) -> Response:
 
 
 def metrics(request: Request) -> Response:
-    """The counts of this process and of the ledger for Prometheus; without those of the ledger while Redis is away.
+    """The counts of the web processes and of the ledger for Prometheus; without those of the ledger while Redis is away.
 
     Open to this very machine, to others with a password as bearer token.
     """
@@ -54,7 +55,7 @@ def metrics(request: Request) -> Response:
         return PlainTextResponse(
             "a password is needed as bearer token\n", 401, {"www-authenticate": "Bearer"}
         )
-    own = generate_latest(REGISTRY)
+    own = generate_latest(process.of_all_processes())
     registry = CollectorRegistry(auto_describe=False)
     forwarding = [name for name, source in here.settings.sources.items() if source.forward]
     registry.register(_Ledger(here.redis, forwarding))

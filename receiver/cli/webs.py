@@ -1,0 +1,65 @@
+"""The web processes of a project: one, or several on one listening socket, each started again when it dies."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from receiver import logs
+from receiver.cli.processes import environment
+from receiver.cli.supervise import Stopped, Tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from socket import socket
+
+    from receiver.settings import Settings
+
+LOOK_EVERY = 0.1
+
+
+@contextmanager
+def shared_counts(folder: Path, workers: int) -> Iterator[dict[str, str]]:
+    """What several processes need in their environment to count together: a folder in which each keeps what `/metrics` adds up."""
+    if workers == 1:
+        yield {}
+        return
+    place = folder / ".zohook"
+    place.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="metrics-", dir=place) as found:
+        yield {"PROMETHEUS_MULTIPROC_DIR": found}
+
+
+def add_webs(tree: Tree, workers: int, bound: socket, counts: Mapping[str, str]) -> None:
+    """Start them. They share the socket: a connection that waits in it while one of them dies is taken by another."""
+    for number in range(1, workers + 1):
+        name = "web" if workers == 1 else f"web-{number}"
+        tree.add(name, "web", "--fd", str(bound.fileno()), fds=[bound.fileno()], more=counts)
+
+
+def run(settings: Settings, bound: socket, workers: int) -> int:
+    """Serve by several processes until told to stop; they log where this one does. Raises ChildFailed where they cannot run."""
+    logs.setup(settings)
+    log = logs.get("webs")
+    given = environment(settings.folder, settings.redis.url)
+    with (
+        shared_counts(settings.folder, workers) as counts,
+        Tree(given, settings.folder, own_logs=False) as tree,
+    ):
+        add_webs(tree, workers, bound, counts)
+        seen: dict[str, int] = {}
+        try:
+            while True:
+                tree.watch()
+                for child in tree.children:
+                    if child.restarts != seen.get(child.name, 0):
+                        seen[child.name] = child.restarts
+                        log.warning(
+                            "web.replaced", name=child.name, restarts=child.restarts, why=child.epitaph
+                        )
+                tree.pause(LOOK_EVERY)
+        except Stopped:
+            log.info("webs.stopping", workers=workers)
+    return 0
