@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
+from redis.exceptions import OutOfMemoryError
 
 from receiver import keys
 from receiver.event import new_id, now_ms
@@ -101,7 +102,9 @@ def remember(
     pipe.ltrim(name, -MOST, -1)
     pipe.expire(name, runs.WRITES_KEPT)
     pipe.set(keys.writes(), 1, ex=runs.WRITES_KEPT)
-    pipe.execute()
+    # Without memory an echo may run, which is better than a write that is not made.
+    with contextlib.suppress(OutOfMemoryError):
+        pipe.execute()
 
 
 def recognise(

@@ -1,0 +1,368 @@
+"""Faults of time, of versions, of order and of sheer size, and all of them at once."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import orjson
+import pytest
+from faults_rig import LEASE, ROOT, RULES, children, eventually
+from faults_verdict import begun, judge
+
+from receiver import keys
+from receiver.event import Delivery, Event, new_id, now_ms
+from receiver.ledger import read, runs
+from receiver.ledger.accept import Record, accept
+
+if TYPE_CHECKING:
+    from faults_rig import House
+    from faults_verdict import Tally
+
+fault = pytest.mark.fault
+PASSWORD = "a password of the tests"
+
+
+def faketime(offset: str) -> dict[str, str]:
+    """The environment in which a process believes in another time."""
+    found = [str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
+    if not found:
+        pytest.skip("libfaketime is not installed, and a time namespace does not move the wall clock")
+    return {
+        "LD_PRELOAD": found[0],
+        "FAKETIME": offset,
+        "DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+
+
+@fault("F39", "clocks an hour ahead and an hour behind", long=2)
+def test_f39_clock_jumps(house: House, tally: Tally) -> None:
+    """A web process and a worker that are wrong about the time take and handle all the same, once."""
+    for offset in ("+1h", "-1h"):
+        wrong = faketime(offset)
+        house.with_only()
+        web, worker = house.start("web", environment=wrong), house.start("worker", environment=wrong)
+        for _ in range(tally.count):
+            sent = house.load.send(10)
+            tally.injected += 1
+            tally.take(sent, judge(house, sent))
+            told = house.ran("tell")
+            assert {told[each.number] for each in sent} == {1}
+        for each in (web, worker):
+            each.kill()
+
+
+@fault("F40", "one worker two minutes ahead, one two minutes behind", long=3)
+def test_f40_clock_skew(house: House, tally: Tally) -> None:
+    """Redis has the time: no lease ends early, nothing runs twice."""
+    house.with_only(web=1)
+    workers = [house.start("worker", environment=faketime(offset)) for offset in ("+120s", "-120s")]
+    for _ in range(tally.count):
+        lost = read.totals(house.redis)["lost"]
+        sent = house.load.send(12, do="sleep", **{"for": LEASE})
+        tally.injected += 1
+        tally.take(sent, judge(house, sent))
+        assert read.totals(house.redis)["lost"] == lost
+        applied = house.ran("apply")
+        assert {applied[each.number] for each in sent} == {1}
+    for each in workers:
+        each.kill()
+
+
+@fault("F42", "ledger of another version, with fields that nobody knows", short=1, long=5)
+def test_f42_unknown_fields(house: House, tally: Tally) -> None:
+    """What a newer version adds to events, jobs and slips is left alone and stops nothing; the other way round is F43.
+
+    A stand-in: no wheel of the version before is at hand where this runs, so its ledger is made by adding to ours.
+    """
+    for _ in range(tally.count):
+        runs.pause(house.redis, "source:load")
+        time.sleep(1.2)  # a worker asks once a second what is paused
+        sent = house.load.send(5, event="contact.created")
+        eventually(lambda: len(read.parked_work(house.redis)) == 1)
+        for each in sent:
+            add_fields(house, each.events[0])
+            tally.injected += 1
+        house.redis.set("zh:of_tomorrow", "1")
+        house.redis.zadd(keys.due(), {"x:a kind of tomorrow": 0})
+        runs.resume(house.redis, "source:load")
+        tally.take(sent, judge(house, sent))
+        assert house.redis.hget(keys.event(sent[0].events[0]), "of_tomorrow") == b"1"
+        assert house.redis.zscore(keys.due(), "x:a kind of tomorrow") is None
+
+
+def add_fields(house: House, event: str) -> None:
+    """What a newer version may say of an event and of the delivery that tells it."""
+    key = keys.event(event)
+    delivery = keys.delivery(house.redis.hget(key, "delivery").decode())
+    line, newline, body = house.redis.get(delivery).partition(b"\n")
+    about = orjson.loads(line)
+    for inner in [about, *(value for value in about.values() if isinstance(value, dict))]:
+        inner["of_tomorrow"] = {"deep": [1]}
+    house.redis.set(delivery, orjson.dumps(about) + newline + body)
+    house.redis.hset(key, "of_tomorrow", "1")
+
+
+@fault("F43", "slips and jobs of a newer version in an older worker", short=1, long=5)
+def test_f43_newer_slips(house: House, tally: Tally) -> None:
+    """Slips that cannot be read are dropped, the worker stays up, and the events are handled."""
+    (worker,) = house.living("worker")
+    for _ in range(tally.count):
+        for number, data in enumerate(
+            (
+                '["receiver.routing.slips.work2",null,["e","x",1],{}]',
+                '["receiver.routing.slips.work",null,["e","x",1,"more"],{"of":"tomorrow"}]',
+            )
+        ):
+            house.redis.hset(
+                keys.rq_job(f"tomorrow{number}"),
+                mapping={"data": data, "status": "queued", "of_tomorrow": "1"},
+            )
+            house.redis.rpush(keys.rq_queue("zohook"), f"tomorrow{number}")
+            tally.injected += 1
+        sent = house.load.send(5, event="contact.created")
+        tally.take(sent, judge(house, sent))
+        assert worker.alive
+
+
+@fault("F44", "RQ itself, at the points where it loses work", long=1)
+def test_f44_rq_measured_again(house: House, tally: Tally) -> None:
+    """What RQ alone does when its worker dies right after the pop, and what becomes of the same slip with a ledger behind it."""
+    house.with_only(web=1)
+    rq = [sys.executable, "-m", "rq.cli", "worker", "--url", house.server.url, "--serializer", "json"]
+    here = {**os.environ, "PYTHONPATH": str(ROOT), "ZOHOOK_FOLDER": str(house.folder)}
+    for queues in (["zohook"], ["zohook", "zohook_replay"]):
+        sent = house.load.send(1, do="sleep", **{"for": 3})
+        stock = subprocess.Popen(
+            [*rq, "--job-class", "receiver.routing.slips.Slip", *queues],
+            env=here,
+            cwd=house.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        eventually(lambda sent=sent: begun(house, "begin", sent[0]) or read.states(house.redis)["running"])
+        with suppress(ProcessLookupError):
+            os.killpg(stock.pid, 9)
+        stock.wait()
+        tally.injected += 1
+        began = time.monotonic()
+        ours = house.start("worker")
+        tally.take(sent, judge(house, sent, within=60))
+        tally.recoveries.append(time.monotonic() - began)
+        ours.end()
+    tally.notes["rq_alone"] = rq_alone(house, rq, here)
+
+
+def rq_alone(house: House, rq: list[str], here: dict[str, str]) -> dict[str, str]:
+    """What RQ says of a job of its own a second after its worker was killed in the middle of it, by number of queues."""
+    found = {}
+    for queues in (["alone"], ["alone", "other"]):
+        name = f"alone{len(queues)}"
+        code = (
+            "import sys; from redis import Redis; from rq import Queue; from rq.serializers import JSONSerializer\n"
+            "Queue('alone', connection=Redis.from_url(sys.argv[1]), serializer=JSONSerializer).enqueue('time.sleep', 30, job_id=sys.argv[2])"
+        )
+        subprocess.run([sys.executable, "-c", code, house.server.url, name], check=True, env=here)
+        stock = subprocess.Popen(
+            [*rq, *queues],
+            env=here,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        eventually(lambda name=name: house.redis.hget(f"rq:job:{name}", "status") == b"started")
+        for pid in [*children(stock.pid), stock.pid]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, 9)
+        stock.wait()
+        time.sleep(1)
+        places = [
+            key.decode()
+            for key in house.redis.scan_iter("rq:*")
+            if key.startswith((b"rq:queue:alone", b"rq:wip:alone", b"rq:failed:alone"))
+        ]
+        found[f"{len(queues)} queues"] = (
+            f"{house.redis.hget(f'rq:job:{name}', 'status').decode()} in {sorted(places)}"
+        )
+        for key in house.redis.scan_iter("rq:*alone*"):
+            house.redis.delete(key)
+    house.redis.srem("rq:queues", "rq:queue:alone", "rq:queue:other")
+    return found
+
+
+@fault("F48", "updates out of their order", short=2, long=100)
+def test_f48_out_of_order(house: House, tally: Tally) -> None:
+    """Handlers that read the record as it is now end with what it is now, in whatever order they hear of it."""
+    for _ in range(tally.count):
+        deal = house.simulator.crm.create(
+            "Deals", {"Deal_Name": "0", "Stage": "Qualification", "Closing_Date": "2027-01-31"}
+        )
+        versions = list(range(1, 6))
+        house.simulator.crm.update("Deals", deal["id"], {"Deal_Name": str(versions[-1])})
+        random.shuffle(versions)
+        for version in versions:
+            body = {
+                "record_id": deal["id"],
+                "at": f"2027-01-01T00:00:{version:02d}+00:00",
+                "version": version,
+            }
+            answer = httpx.post(
+                f"http://127.0.0.1:{house.port}/in/rules?event=Deals.edited",
+                json=body,
+                headers={"x-webhook-token": RULES},
+            )
+            assert answer.json()["verdict"] == "accepted", answer.text
+            tally.injected += 1
+        copy = house.folder / f"copy-{deal['id']}"
+        eventually(lambda: not house.redis.zcard(keys.due()))
+        tally.accepted += len(versions)
+        tally.handled += len(versions)
+        assert copy.read_text() == "5"
+
+
+@fault("F49", "backlog, and then the workers start", short=1500, long=200_000)
+def test_f49_backlog(house: House, tally: Tally) -> None:
+    """Pages are quick, the sweep takes at most 500 at a time, memory stays, and all of it is handled."""
+    house.with_only(web=1)
+    done = read.totals(house.redis)["done"]
+    events = preload(house, tally.count)
+    tally.injected = tally.accepted = len(events)
+    with signed_in(house) as client:
+        began = time.monotonic()
+        assert client.get("/").status_code == 200
+        tally.notes["page_s"] = round(time.monotonic() - began, 3)
+        assert tally.notes["page_s"] < 1
+        began = time.monotonic()
+        worker = house.start("worker")
+        before = worker.rss()
+        eventually(lambda: read.totals(house.redis)["done"] - done >= tally.count, 60 + tally.count / 200)
+        tally.recoveries.append(time.monotonic() - began)
+        tally.notes["grown_mib"] = round((worker.rss() - before) / 2**20, 1)
+        assert worker.rss() - before < 128 * 2**20
+    eventually(lambda: not house.redis.zcard(keys.due()))
+    tally.handled = tally.count
+    tally.notes["per_second"] = round(tally.count / tally.recoveries[-1])
+
+
+def preload(house: House, count: int) -> list[str]:
+    """So many events in the ledger at once, by the script of the door."""
+    ids = []
+    for first in range(0, count, 100):
+        records = []
+        for number in range(first, min(first + 100, count)):
+            delivery = Delivery.arrive("load", b"{}")
+            data = {"number": -1 - number}
+            event = Event(
+                id=new_id(),
+                type="books.contact.created",
+                source="load",
+                data=data,
+                received=now_ms(),
+                delivery=delivery.id,
+            )
+            records.append(Record(delivery, "accepted", events=[event]))
+            ids.append(event.id)
+        accept(house.redis, records, again=house.settings_given["again"])
+    return ids
+
+
+class signed_in:  # noqa: N801 - a context, named as one
+    """A browser of the operator's, as far as httpx is one."""
+
+    def __init__(self, house: House) -> None:
+        self.client = httpx.Client(base_url=f"http://127.0.0.1:{house.port}", timeout=10)
+
+    def __enter__(self) -> httpx.Client:
+        answer = self.client.post("/sign-in", data={"password": PASSWORD})
+        assert answer.status_code == 303, answer.text[:300]
+        return self.client
+
+    def __exit__(self, *_: object) -> None:
+        self.client.close()
+
+
+READS = {
+    *(
+        "GET",
+        "GETRANGE",
+        "MGET",
+        "HGET",
+        "HMGET",
+        "HGETALL",
+        "HVALS",
+        "HKEYS",
+        "HLEN",
+        "LRANGE",
+        "LLEN",
+        "LINDEX",
+        "SMEMBERS",
+        "SCARD",
+        "SISMEMBER",
+        "ZCARD",
+    ),
+    *(
+        "ZCOUNT",
+        "ZRANGE",
+        "ZREVRANGE",
+        "ZRANGEBYSCORE",
+        "ZREVRANGEBYSCORE",
+        "ZSCORE",
+        "ZREVRANK",
+        "ZRANK",
+        "INFO",
+        "PING",
+        "CLIENT",
+        "HELLO",
+    ),
+    *("SELECT", "AUTH", "TTL", "PTTL", "EXISTS", "TYPE", "STRLEN"),
+}
+
+
+@fault("F50", "dashboard hammered while workers die", short=1, long=20)
+def test_f50_dashboard_hammered(house: House, tally: Tally, long: bool) -> None:
+    """Fifty pollers change nothing in Redis, and nothing is lost while they look."""
+    pages = ("/", "/events", "/dead", "/deliveries", "/handlers", "/connections", "/healthz", "/metrics")
+    for _ in range(tally.count):
+        house.load.begin(15, senders=2)
+        with signed_in(house) as client, ThreadPoolExecutor(50 if long else 8) as pool:
+            looked = [pool.submit(client.get, random.choice(pages)) for _ in range(400 if long else 60)]
+            time.sleep(0.5)
+            house.living("worker")[0].kill()
+            house.start("worker")
+            statuses = {each.result().status_code for each in looked}
+        tally.injected += len(looked)
+        assert statuses == {200}
+        sent = house.load.end()
+        tally.take(sent, judge(house, sent))
+    written = what_pages_write(house, pages)
+    tally.notes["writes"] = len(written)
+    assert written == []
+
+
+def what_pages_write(house: House, pages: tuple[str, ...]) -> list[str]:
+    """Commands that a round through the pages gives Redis and that change anything but sessions; nobody else is at work then."""
+    house.with_only(web=1)
+    with signed_in(house) as client, house.server.client() as watcher, watcher.monitor() as monitor:
+        for page in pages:
+            client.get(page)
+        house.redis.echo("over")
+        seen = []
+        for each in monitor.listen():
+            words = each["command"].split()
+            if words[0].upper() == "ECHO":
+                break
+            seen.append(words)
+    # The drain's look at the ledger is a script, which writes when something is wrong; a session may be renewed.
+    harmless = {*READS, "EVALSHA", "EVAL", "MULTI", "EXEC"}
+    written = [words for words in seen if words[0].upper() not in harmless]
+    return [" ".join(words[:2]) for words in written if not words[1].startswith(keys.session(""))]
