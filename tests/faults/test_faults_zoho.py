@@ -18,7 +18,6 @@ import pytest
 from cryptography.fernet import Fernet
 from faults_rig import ROOT, eventually
 from faults_verdict import job_of, judge
-from test_faults_worker import job_of
 
 from receiver import keys
 from receiver.errors import SettingsError, ZohoError
