@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from receiver.settings import Settings
     from receiver.settings_tables import SourceSettings
-    from receiver.sources.source import Source
+    from receiver.sources.source import Need, Source
     from receiver.zoho.vault import Vault
 
 log = logs.get("keyring")
@@ -173,17 +173,19 @@ class Keyring:
         async with lock.looking:
             if time.monotonic() - lock.tried < (lock.again if lock.found else FAILED_AGAIN):
                 return lock.found
+            news = lock.found or lock.tried == float("-inf")
             lock.tried = time.monotonic()
             try:
                 lock.keys = await lock.look()
             except (*jwks.FAILURES, RedisError, OSError, SettingsError) as error:
                 lock.found = False
-                log.warning(
-                    "keys.missing",
-                    source=lock.way.name,
-                    reason=lock.missing,
-                    error=f"{type(error).__name__}: {error}"[:300],
-                )
+                if news:  # and not again at every look while it lasts
+                    log.warning(
+                        "keys.missing",
+                        source=lock.way.name,
+                        reason=lock.missing,
+                        error=f"{type(error).__name__}: {error}"[:300],
+                    )
                 return False
             lock.found = True
             return True
@@ -211,11 +213,16 @@ class Keyring:
         await asyncio.gather(*(self.refresh(lock) for lock in self.locks.values()))
 
     async def keep(self) -> None:
-        """Prepare, then take up what becomes of the project's keys while we run. Until it is cancelled."""
+        """Prepare, then take up what becomes of our own keys and of secrets that were told, while we run. Until it is cancelled."""
         await self.prepare()
         while True:
             await asyncio.sleep(LOOK_EVERY)
             self.renew()
+            # A secret that an operator had forgotten is to be refused here too, though nothing lacks a key for that.
+            await asyncio.gather(*(self.refresh(lock) for lock in self._of("told")))
+
+    def _of(self, need: Need) -> list[Lock]:
+        return [lock for lock in self.locks.values() if lock.source.needs == need]
 
     def renew(self) -> None:
         """Where the project's key was rotated, the tokens that the new one derives are good from now on."""
@@ -223,12 +230,12 @@ class Keyring:
         if self._vault.keys == self._seen:
             return
         self._seen = self._vault.keys
-        for name, lock in self.locks.items():
-            if lock.source.needs == "own":
-                lock.keys = Keys(self._settings.secrets(name))
-                self._furnish(lock, self._settings.sources[name])
-                for secret in lock.keys.secrets:
-                    logs.hide(secret)
+        for lock in self._of("own"):
+            name = lock.way.name
+            lock.keys = Keys(self._settings.secrets(name))
+            self._furnish(lock, self._settings.sources[name])
+            for secret in lock.keys.secrets:
+                logs.hide(secret)
         log.info("keys.renewed", keys=len(self._seen))
 
 

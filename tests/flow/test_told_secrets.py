@@ -14,7 +14,7 @@ import pytest
 
 from receiver import keys
 from receiver.app import build
-from receiver.intake import told
+from receiver.intake import keyring, told
 from receiver.ledger import read
 from tests.flow.test_door import served
 
@@ -182,6 +182,22 @@ def test_another_process_learns_it(known: Any, mail: httpx.Client, redis: Redis)
         assert tell(mail, TWO).json() == {"verdict": "handshake"}
     with served(build(known)) as url:
         assert httpx.post(f"{url}/in/mail", **signed(message(2), TWO)).status_code == 200
+
+
+def test_a_forgotten_secret_is_refused_by_those_that_run(
+    known: Any, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever told a secret before Zoho did is shut out without a restart."""
+    monkeypatch.setattr(keyring, "LOOK_EVERY", 0.2)
+    with served(build(known)) as url, httpx.Client(base_url=f"{url}/in/", timeout=10) as client:
+        told.arm(redis, "mail")
+        assert tell(client, ONE).status_code == 200
+        assert client.post("mail", **signed(message(), ONE)).status_code == 200
+        told.forget(redis, "mail")
+        limit = time.monotonic() + 10
+        while client.post("mail", **signed(message(2), ONE)).status_code == 200:
+            assert time.monotonic() < limit
+            time.sleep(0.2)
 
 
 def test_a_vault_that_does_not_open_keeps_what_comes(
