@@ -153,6 +153,7 @@ class Front:
                 fault=fault.kind if fault else "",
                 body=shown,
                 token=call.token.token[-8:] if call.token else "",
+                headers={name: value for name, value in call.headers.items() if name != "authorization"},
             )
         )
 

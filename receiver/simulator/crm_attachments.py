@@ -71,7 +71,8 @@ class Attachments:
                 raise fault("INVALID_REQUEST_METHOD", "The http request method type is not a valid one")
 
     def _add(self, kept: dict[str, Attached], call: Call, by: User) -> Answer:
-        link = call.param("attachmentUrl")
+        form = dict(call.form)
+        link = form.get("attachmentUrl", "")
         name, content = call.files.get("file", ("", b""))
         if not link and not name:
             raise fault(
@@ -81,7 +82,7 @@ class Attachments:
             raise fault("FILE_SIZE_EXCEEDS", "the file is too large", status=413)
         world = self.records.world
         one = Attached(
-            world.crm_id(), name or call.param("title") or link, content, world.stamp(), by.crm(), link
+            world.crm_id(), name or form.get("title") or link, content, world.stamp(), by.crm(), link
         )
         kept[one.id] = one
         return Answer(200, {"data": [_entry(one.id, "attachment uploaded successfully")]})

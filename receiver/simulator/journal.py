@@ -29,6 +29,8 @@ class ApiCall:
     fault: str = ""
     body: str = ""
     token: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    """All but the one that holds the token; names in lower case."""
 
 
 @dataclass(slots=True)

@@ -55,6 +55,8 @@ class Ask:
     """
     deadline: float = DEADLINE
     file: Upload | None = None
+    form: Mapping[str, str] | None = None
+    """Fields that are sent as a form instead of JSON."""
 
     @property
     def repeatable(self) -> bool:

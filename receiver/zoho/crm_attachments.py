@@ -56,8 +56,8 @@ class Attachments:
 
     def link(self, module: str, record_id: str, url: str, title: str = "") -> Record:
         """Hangs a link on a record; its details."""
-        params = {"attachmentUrl": url, **({"title": title} if title else {})}
-        return self._add(module, record_id, Ask("crm", "POST", _path(module, record_id), params))
+        fields = {"attachmentUrl": url, **({"title": title} if title else {})}
+        return self._add(module, record_id, Ask("crm", "POST", _path(module, record_id), form=fields))
 
     def open(self, module: str, record_id: str, attachment_id: str) -> AbstractContextManager[Download]:
         """An attachment, to be read within a `with` block: iterated in pieces, saved to a path, or sent on to another client."""

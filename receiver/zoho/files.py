@@ -13,7 +13,7 @@ from receiver.zoho.ask import Upload
 from receiver.zoho.wire import NETWORK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from receiver.zoho.wire import Opened
 
@@ -85,10 +85,7 @@ def upload(
 def framed(file: Upload) -> tuple[dict[str, str], Iterator[bytes]]:
     """(headers, body) of a multipart form with that file in it. Its length is said where it is known; else it goes in chunks."""
     mark = secrets.token_hex(16)
-    head = b"".join(
-        f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
-        for name, value in file.more.items()
-    )
+    head = _written(mark, file.more)
     head += f'--{mark}\r\nContent-Disposition: form-data; name="{file.part}"; filename="{_quoted(file.name)}"\r\n'.encode()
     head += f"Content-Type: {file.kind}\r\n\r\n".encode()
     tail = f"\r\n--{mark}--\r\n".encode()
@@ -102,6 +99,20 @@ def framed(file: Upload) -> tuple[dict[str, str], Iterator[bytes]]:
         yield tail
 
     return headers, body()
+
+
+def form(fields: Mapping[str, str]) -> tuple[dict[str, str], bytes]:
+    """(headers, body) of a multipart form without a file."""
+    mark = secrets.token_hex(16)
+    headers = {"Content-Type": f"multipart/form-data; boundary={mark}"}
+    return headers, _written(mark, fields) + f"--{mark}--\r\n".encode()
+
+
+def _written(mark: str, fields: Mapping[str, str]) -> bytes:
+    return b"".join(
+        f'--{mark}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
+        for name, value in fields.items()
+    )
 
 
 def _named(name: str) -> str:

@@ -27,7 +27,7 @@ from receiver.errors import (
 )
 from receiver.event import now_ms
 from receiver.zoho.ask import Answer, Ask, check, request_of, shown
-from receiver.zoho.files import framed
+from receiver.zoho.files import form, framed
 from receiver.zoho.limits import LONG, Limits, Place, place_of
 from receiver.zoho.outcomes import Verdict, judge
 from receiver.zoho.wire import NETWORK, NoReply, Opened, Reply, Wire, no_reply, shared
@@ -183,6 +183,9 @@ class Transport:
         body: bytes | Iterable[bytes] | None = None
         if ask.file is not None:
             framing, body = framed(ask.file)
+            headers.update(framing)
+        elif ask.form is not None:
+            framing, body = form(ask.form)
             headers.update(framing)
         elif ask.json is not None:
             body = orjson.dumps(ask.json)
