@@ -28,7 +28,10 @@ def _replayer(mode: Mode, about: str) -> Callable[..., None]:
 
     def command(
         job: Annotated[
-            str | None, typer.Argument(help="One job, EVENT:HANDLER; else use the filters.")
+            str | None,
+            typer.Argument(
+                help="One job, EVENT:HANDLER, or an EVENT to be routed again; else use the filters."
+            ),
         ] = None,
         *,
         handler: Annotated[str, typer.Option(help="Only jobs of this handler.")] = "",
@@ -42,7 +45,7 @@ def _replayer(mode: Mode, about: str) -> Callable[..., None]:
         until: Annotated[str, typer.Option(help="Died before then.")] = "",
         state: Annotated[str, typer.Option(help="dead or skipped.")] = "dead",
         rate: Annotated[
-            float, typer.Option(min=0, help="Jobs a second, of their retries too; 0: all at once.")
+            float, typer.Option(min=0, help="Jobs a second, of their retries too; 0: as fast as they go.")
         ] = 20,
         yes: Annotated[
             bool,
@@ -250,6 +253,9 @@ def _one(redis: Redis, mode: Mode, job: str, folder: Path | None, *, yes: bool) 
     from receiver.routing import replays
     from receiver.settings import Settings
 
+    if ":" not in job:
+        _route(redis, mode, job)
+        return
     if mode == "rerun":
         _show_repeats(redis, [job])
         if not yes:
@@ -262,6 +268,20 @@ def _one(redis: Redis, mode: Mode, job: str, folder: Path | None, *, yes: bool) 
     if word == "gone":
         raise SettingsError(f"there is no job {job}; its id is EVENT:HANDLER")
     typer.echo(f"{job} runs again")
+
+
+def _route(redis: Redis, mode: Mode, event: str) -> None:
+    """Ask the router once more who wants an event: one that no handler wanted, or that was parked as a loop."""
+    from receiver.ledger import runs
+
+    if mode == "rerun":
+        raise SettingsError(f"rerun takes a job, EVENT:HANDLER; zohook retry {event} routes the event again")
+    word = runs.replay(redis, "e", event)
+    if word == "open":
+        raise SettingsError(f"the event {event} is being routed already")
+    if word == "gone":
+        raise SettingsError(f"there is no event {event}; a job's id is EVENT:HANDLER")
+    typer.echo(f"{event} is routed again; the jobs that it has stay as they are")
 
 
 def _show_repeats(redis: Redis, jobs: list[str]) -> None:

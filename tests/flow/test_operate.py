@@ -121,6 +121,17 @@ def test_dead_letters_are_counted_then_retried_and_the_replay_is_recorded(
     assert f"(state dead, job {job})" in zohook("cancel")
 
 
+def test_an_event_is_routed_again(project, redis: Redis, start, zohook) -> None:
+    """One that nobody wanted when it came, say; the jobs that it has are left alone."""
+    [event] = send(redis, "crm.Nobody.updated")
+    start("receiver.worker")
+    until(lambda: read.totals(redis)["unmatched"] == 1)
+    assert f"{event} is routed again" in zohook("retry", event)
+    until(lambda: read.totals(redis)["unmatched"] == 2)
+    assert "there is no event nobody" in zohook("retry", "nobody", status=2)
+    assert f"zohook retry {event} routes the event again" in zohook("rerun", event, status=2)
+
+
 def test_replays_leave_half_of_the_threads_to_live_events(project, redis: Redis, start, zohook) -> None:
     """Eight slow ones are given at once: two of four threads do them, and what comes in live need not wait for their end."""
     send(redis, "crm.Slow.updated", count=8)
