@@ -111,6 +111,7 @@ def test_the_button_test_url_has_no_effect():
     probe = Delivery.arrive("sign", sample("sign", "test-url"))
     assert SIGN.handshake(probe, WAY)
     assert SIGN.handshake(changed(probe, body=probe.body.replace(b"1000000102049", b'"1000000102049"')), WAY)
+    assert SIGN.handshake(changed(probe, method="GET"), WAY)
     assert not SIGN.handshake(changed(probe, method="PUT"), WAY)
     signed = KIT.proven(body=probe.body)
     assert not SIGN.handshake(signed, WAY)

@@ -335,6 +335,12 @@ class TestZeptoMail:
         )
         assert not source.handshake(Delivery.arrive("z", b"{}", headers={"producer-signature": "x"}), way)
 
+    def test_another_form_of_signature_is_named(self):
+        """The reason shows the form that is expected."""
+        kit = KITS["zeptomail"]
+        with pytest.raises(Unauthenticated, match="has not the form ts="):
+            PRODUCTS["zeptomail"].verify(kit.deliver("0" * 64), kit.way, kit.keys("new"))
+
     @pytest.mark.parametrize("off", [301_000, -301_000])
     def test_an_old_signature_is_refused(self, off):
         """Five minutes are tolerated."""
