@@ -23,6 +23,9 @@ from receiver.ledger import runs
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ROWS: list[dict[str, Any]] = []
+FAILED: set[str] = set()
+WHY: dict[str, str] = {}
 COLUMNS = ("fault", "injected", "accepted", "handled", "lost", "double", "recovery_p50", "recovery_p99")
 
 
@@ -105,25 +108,26 @@ def long(request: pytest.FixtureRequest) -> bool:
     return is_long(request.config)
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Keep the rows; the tally of a row is whole once its test is torn down."""
+    if report.when == "setup" and report.skipped and isinstance(report.longrepr, tuple):
+        ROWS.append({"fault": report.nodeid.rpartition("test_")[2], "not_injected": report.longrepr[2]})
+    if report.failed:
+        FAILED.add(report.nodeid)
+    if report.when == "call" and report.skipped and isinstance(report.longrepr, tuple):
+        WHY[report.nodeid] = report.longrepr[2]
+    if report.when == "teardown":
+        for name, row in report.user_properties:
+            if name == "row":
+                failed = {"outcome": "FAILED"} if report.nodeid in FAILED else {}
+                why = {"not_injected": WHY[report.nodeid]} if report.nodeid in WHY else {}
+                ROWS.append({**row, **failed, **why})
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """The report, in the long form."""
-    if not is_long(config):
-        return
-    rows = []
-    for outcome in ("passed", "failed", "skipped", "error"):
-        for report in terminalreporter.stats.get(outcome, ()):
-            if report.when == "setup" and outcome == "skipped":
-                rows.append(
-                    {
-                        "fault": report.nodeid.rpartition("::")[2],
-                        "outcome": "not injected",
-                        "why": report.longrepr[2],
-                    }
-                )
-            found = [value for name, value in getattr(report, "user_properties", ()) if name == "row"]
-            if found and report.when == "teardown":
-                rows.append(found[0])
-    _print(terminalreporter, rows)
+    if is_long(config):
+        _print(terminalreporter, ROWS)
 
 
 def _print(out: Any, rows: list[dict[str, Any]]) -> None:

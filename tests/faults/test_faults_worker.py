@@ -39,6 +39,28 @@ def test_f19_host_lost(house: House, tally: Tally) -> None:
         assert turn or found.accepted
 
 
+@fault("F19 two", "worker and Redis, or both workers, killed at the same moment", long=50)
+def test_f19_two_deaths(house: House, tally: Tally) -> None:
+    """Two deaths at once lose no more than one."""
+    for turn in range(tally.count):
+        house.with_only(web=1, worker=2)
+        house.load.begin(20, senders=2)
+        time.sleep(0.7)
+        victims = house.living("worker")
+        for each in victims if turn % 2 else victims[:1]:
+            each.kill()
+        if turn % 2 == 0:
+            house.server.kill()
+            house.server.start()
+        began = time.monotonic()
+        tally.injected += 1
+        house.with_only(web=1, worker=2)
+        sent = house.load.end()
+        found = judge(house, sent)
+        tally.recoveries.append(time.monotonic() - began)
+        tally.take(sent, found)
+
+
 @fault("F19 defaults", "worker killed with the settings as they come", long=3)
 def test_f19_default_settings(house: House, tally: Tally) -> None:
     """A job is taken up again within 75 s, and no try is counted for the death."""
