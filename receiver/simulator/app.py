@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from receiver.simulator.books import KIN
+from receiver.simulator.crm_kin import CRM_KIN
 from receiver.simulator.journal import ApiCall
 from receiver.simulator.oauth_token import unknown_path
 from receiver.simulator.wire import Answer, Call, NeedsProbe, Refused
@@ -58,6 +59,7 @@ class Front:
             "books": simulator.books,
             **simulator.finance,
             "desk": simulator.desk,
+            **simulator.thin,
         }
 
     def app(self) -> Starlette:
@@ -193,8 +195,13 @@ def probe(url: str, deadline: float) -> bool:
 
 
 def _product(path: str) -> str:
-    first = path.split("/")[1] if path.count("/") else ""
-    return {"api": "desk"}.get(first, first if first in {"crm", "oauth", *KIN} else "other")
+    """All products are on one address here, so the path alone tells them apart."""
+    first, second, third = (*path.split("/")[1:4], "", "", "")[:3]
+    if first == "api":
+        if (second, third) == ("v1", "requests"):
+            return "sign"
+        return {"accounts": "mail", "v3": "projects"}.get(second, "desk")
+    return first if first in {"crm", "oauth", *KIN, *CRM_KIN} else "other"
 
 
 def _broken(fault: Fault) -> Answer:

@@ -150,38 +150,42 @@ class Crm:
             raise fault(
                 "INVALID_URL_PATTERN", "Please check if the URL trying to access is a correct one", status=404
             )
-        match parts[2:]:
+        return self.route(call, parts[2:])
+
+    def route(self, call: Call, parts: list[str]) -> Answer:
+        """The answer to what stands behind the version in the path."""
+        match parts:
             case ["actions", "watch"]:
-                self._need(call, f"ZohoCRM.notifications.{METHODS.get(call.method, 'READ')}")
+                self.need(call, f"ZohoCRM.notifications.{METHODS.get(call.method, 'READ')}")
                 return self.watch.handle(call)
             case ["settings", "fields"]:
-                self._need(call, "ZohoCRM.settings.fields.READ")
+                self.need(call, "ZohoCRM.settings.fields.READ")
                 return fields_shown(self.records, call)
             case ["settings", "modules"]:
-                self._need(call, "ZohoCRM.settings.modules.READ")
+                self.need(call, "ZohoCRM.settings.modules.READ")
                 return modules_shown(self.records)
             case ["org"]:
-                self._need(call, "ZohoCRM.org.READ")
+                self.need(call, "ZohoCRM.org.READ")
                 return org_shown(self.world)
             case ["users"]:
-                self._need(call, "ZohoCRM.users.READ")
+                self.need(call, "ZohoCRM.users.READ")
                 return users_shown(self.world, call)
             case ["coql"]:
                 return self._coql(call)
             case ["settings", "tags"]:
-                self._need(call, "ZohoCRM.settings.tags.READ")
+                self.need(call, "ZohoCRM.settings.tags.READ")
                 return self.actions.tags_shown(call)
             case ["__composite_requests"]:
-                self._need(call, "ZohoCRM.composite_requests.CUSTOM")
+                self.need(call, "ZohoCRM.composite_requests.CUSTOM")
                 return self._composite(call)
             case ["upload"]:
-                self._need(call, "ZohoFiles.files.CREATE")
+                self.need(call, "ZohoFiles.files.CREATE")
                 return self.bulk.upload(call)
             case _:
-                return self._records(call, parts[2:])
+                return self._records(call, parts)
 
     def _bulk(self, call: Call, parts: list[str]) -> Answer:
-        self._need(call, f"ZohoCRM.bulk.{METHODS.get(call.method, 'READ')}")
+        self.need(call, f"ZohoCRM.bulk.{METHODS.get(call.method, 'READ')}")
         answer = self.bulk.handle(call, parts)
         if call.method == "POST":
             self.credits.add(self.world.now(), CREDITS[parts[0]])
@@ -213,7 +217,7 @@ class Crm:
             )
         return Answer(200, {"__composite_requests": told})
 
-    def _need(self, call: Call, *scopes: str) -> None:
+    def need(self, call: Call, *scopes: str) -> None:
         granted = call.token.scopes if call.token else ()
         if not all(covers(granted, scope) for scope in scopes):
             raise fault("OAUTH_SCOPE_MISMATCH", "invalid oauth scope to access this URL", status=401)
@@ -223,13 +227,13 @@ class Crm:
         if module not in self.records.modules:
             bad = {"resource_path_index": 0}
             raise fault("INVALID_MODULE", "the module name given seems to be invalid", bad)
-        self._need(call, f"ZohoCRM.modules.{module}.{METHODS.get(call.method, 'READ')}")
+        self.need(call, f"ZohoCRM.modules.{module}.{METHODS.get(call.method, 'READ')}")
         by = call.token.grant.user if call.token else self.world.admin
         match call.method, parts[1:]:
             case "GET", []:
                 return self.reads.listed(module, call)
             case "GET", ["search"]:
-                self._need(call, "ZohoSearch.securesearch.READ")
+                self.need(call, "ZohoSearch.securesearch.READ")
                 found = search(self.records, module, call, self.limits.crm_search_lag)
                 names = [name for name in call.param("fields").split(",") if name]
                 return self.reads.paged(found, names, call, MOST_ROWS)
@@ -244,7 +248,7 @@ class Crm:
             case "POST", ["actions", ("add_tags" | "remove_tags") as action]:
                 return self.actions.tag(module, action, call, by)
             case "POST" | "GET", ["actions", "mass_update"]:
-                self._need(call, f"ZohoCRM.mass_update.{module}.UPDATE")
+                self.need(call, f"ZohoCRM.mass_update.{module}.UPDATE")
                 return self.actions.mass_update(module, call, by)
             case "POST", [ident, "actions", "convert"]:
                 return self.actions.convert(module, ident, call, by)
@@ -256,7 +260,7 @@ class Crm:
             case "POST", []:
                 return self.writes.create(module, call, by)
             case "POST", ["upsert"]:
-                self._need(call, f"ZohoCRM.modules.{module}.UPDATE")
+                self.need(call, f"ZohoCRM.modules.{module}.UPDATE")
                 return self.writes.upsert(module, call, by)
             case "POST", [ident, "Notes"]:
                 return self._note(call, module, ident, by)
@@ -273,7 +277,7 @@ class Crm:
             raise fault(
                 "INVALID_DATA", "the related id given seems to be invalid", {"resource_path_index": 1}
             )
-        self._need(call, "ZohoCRM.modules.Notes.CREATE")
+        self.need(call, "ZohoCRM.modules.Notes.CREATE")
         parent = {"Parent_Id": {"id": ident, "module": {"api_name": module}}}
         return self.writes.create("Notes", call, by, parent)
 
@@ -283,7 +287,7 @@ class Crm:
         if call.method != "POST" or not isinstance(text, str):
             raise fault("MANDATORY_NOT_FOUND", "required field not found", {"api_name": "select_query"})
         query, found, more = run(self.records, text)
-        self._need(call, f"ZohoCRM.modules.{query.module}.READ", "ZohoCRM.coql.READ")
+        self.need(call, f"ZohoCRM.modules.{query.module}.READ", "ZohoCRM.coql.READ")
         # A thousand rows cost another credit, and the next thousand one more.
         self.credits.add(self.world.now(), 2 if query.limit > 1000 else 1 if query.limit > 200 else 0)
         if not found:

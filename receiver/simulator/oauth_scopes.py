@@ -23,6 +23,9 @@ KNOWN = {
         "integrations imports exports custommodule webhooks agents activities"
     ),
     "ZohoMail": "messages accounts folders organization signatures tasks notes bookmarks tags links",
+    "ZohoProjects": "portals projects tasks",
+    "ZohoBigin": "modules settings users org coql notifications",
+    "ZohoRecruit": "modules settings users org",
     "ZohoSign": "documents templates account",
     "ZohoCliq": "Channels Messages Users Webhooks Bots Chats",
     "AaaServer": "profile",

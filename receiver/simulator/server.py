@@ -9,28 +9,32 @@ from typing import TYPE_CHECKING, Self
 
 import uvicorn
 
-from receiver.simulator.app import Front
+from receiver.simulator.app import Front, Product
 from receiver.simulator.books import KIN, Books
 from receiver.simulator.cliq import Cliq
 from receiver.simulator.commerce import Commerce
 from receiver.simulator.console import Console
 from receiver.simulator.crm import Crm
+from receiver.simulator.crm_kin import CRM_KIN, CrmKin
 from receiver.simulator.deliver import Sender
 from receiver.simulator.desk import Desk
 from receiver.simulator.faults import Faults
 from receiver.simulator.journal import Journal
 from receiver.simulator.limits import Limits
 from receiver.simulator.mail import Mail
+from receiver.simulator.mail_api import MailApi
 from receiver.simulator.oauth import Accounts
 from receiver.simulator.oauth_consent import Consent
 from receiver.simulator.oauth_scopes import parse
 from receiver.simulator.oauth_token import Tokens
 from receiver.simulator.payments import Payments
 from receiver.simulator.projects import Projects
+from receiver.simulator.projects_api import ProjectsApi
 from receiver.simulator.salesiq import SalesIq
 from receiver.simulator.scene import Scene
 from receiver.simulator.seed import plant
 from receiver.simulator.sign import Sign
+from receiver.simulator.sign_api import SignApi
 from receiver.simulator.world import World
 
 if TYPE_CHECKING:
@@ -50,7 +54,7 @@ REDIRECT_URI = "http://127.0.0.1:8000/oauth/callback"
 
 
 class Simulator:
-    """A Zoho of our own: `crm`, `books` and `desk` whole, of others the webhooks (`outgoing`); tokens are with `accounts`."""
+    """A Zoho of our own: `crm`, `books` and `desk` whole, of others what the clients call, and the webhooks (`outgoing`); tokens are with `accounts`."""
 
     def __init__(
         self,
@@ -84,6 +88,18 @@ class Simulator:
         self.payments, self.commerce = Payments(self.world, self.sender), Commerce(self.world, self.sender)
         self.projects, self.cliq = Projects(self.world, self.sender), Cliq(self.world, self.sender)
         self.salesiq = SalesIq(self.world, self.sender)
+        self.sign_api = SignApi(self.world, self.accounts, self.sign)
+        self.mail_api = MailApi(self.world, self.accounts)
+        self.projects_api = ProjectsApi(self.world, self.accounts)
+        self.crm_kin = {
+            name: CrmKin(name, self.world, self.limits, self.accounts, self.sender) for name in CRM_KIN
+        }
+        self.thin: dict[str, Product] = {
+            "sign": self.sign_api,
+            "mail": self.mail_api,
+            "projects": self.projects_api,
+            **self.crm_kin,
+        }
         self.outgoing: dict[str, Outgoing] = {
             each.name: each
             for each in (

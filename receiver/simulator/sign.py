@@ -53,7 +53,7 @@ class Sign(Outgoing):
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
-        self._requests: dict[str, Json] = {}
+        self.requests: dict[str, Json] = {}
 
     def request(self, name: str = "Fitting contract", signers: int = 2) -> Json:
         """Send a document to so many people; its `request_id` is what the other acts ask for."""
@@ -75,9 +75,17 @@ class Sign(Outgoing):
                 for number in range(1, signers + 1)
             ],
         }
-        self._requests[request["request_id"]] = request
-        self._tell("RequestSubmitted", request, self.world.admin.email)
+        self.requests[request["request_id"]] = request
+        self.submitted(request)
         return request
+
+    def submitted(self, request: Json) -> None:
+        """It goes out to those who sign."""
+        self._tell("RequestSubmitted", request, self.world.admin.email)
+
+    def recalled(self, request: Json) -> None:
+        """It is taken back."""
+        self._tell("RequestRecalled", request, self.world.admin.email)
 
     def sign(self, request_id: str) -> Json:
         """The next one signs; after the last one the request is completed, which is told apart."""
@@ -122,7 +130,7 @@ class Sign(Outgoing):
     def happen(self, random: Random) -> None:
         """Somebody signs what is open, or something new is sent."""
         waiting = [
-            each["request_id"] for each in self._requests.values() if each["request_status"] == "inprogress"
+            each["request_id"] for each in self.requests.values() if each["request_status"] == "inprogress"
         ]
         if waiting and random.random() < 0.8:
             self.sign(random.choice(waiting))
@@ -130,7 +138,7 @@ class Sign(Outgoing):
             self.request(signers=random.randint(1, 3))
 
     def _open(self, request_id: str) -> Json:
-        request = self._requests[request_id]
+        request = self.requests[request_id]
         if request["request_status"] != "inprogress":
             raise ValueError(f"the request is {request['request_status']}")
         return request

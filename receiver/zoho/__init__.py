@@ -19,10 +19,14 @@ if TYPE_CHECKING:
     from receiver.zoho.ask import Answer, Ask
     from receiver.zoho.clients import Clients
     from receiver.zoho.crm import CRM
+    from receiver.zoho.crm_kin import Bigin, Recruit
     from receiver.zoho.desk import Desk
     from receiver.zoho.files import Download
     from receiver.zoho.finance import Books, Finance
     from receiver.zoho.gather import Gather
+    from receiver.zoho.mail import Mail
+    from receiver.zoho.projects import Projects
+    from receiver.zoho.sign import Sign
     from receiver.zoho.tokens import Tokens
     from receiver.zoho.transport import Transport
     from receiver.zoho.vault import Vault
@@ -140,6 +144,41 @@ class Zoho:
         from receiver.zoho.desk import Desk  # noqa: PLC0415 - loaded when it is used
 
         return Desk(self)
+
+    @cached_property
+    def mail(self) -> Mail:
+        """Mail; `zoho.mail("name")` is another of the connection's accounts."""
+        from receiver.zoho.mail import Mail  # noqa: PLC0415 - loaded when it is used
+
+        return Mail(self)
+
+    @cached_property
+    def sign(self) -> Sign:
+        """Sign, version 1."""
+        from receiver.zoho.sign import Sign  # noqa: PLC0415 - loaded when it is used
+
+        return Sign(self)
+
+    @cached_property
+    def projects(self) -> Projects:
+        """Projects, version 3; `zoho.projects("name")` is another of the connection's portals."""
+        from receiver.zoho.projects import Projects  # noqa: PLC0415 - loaded when it is used
+
+        return Projects(self)
+
+    @cached_property
+    def bigin(self) -> Bigin:
+        """Bigin, version 2: records, as CRM's."""
+        from receiver.zoho.crm_kin import Bigin  # noqa: PLC0415 - loaded when it is used
+
+        return Bigin(self)
+
+    @cached_property
+    def recruit(self) -> Recruit:
+        """Recruit, version 2: records, as CRM's."""
+        from receiver.zoho.crm_kin import Recruit  # noqa: PLC0415 - loaded when it is used
+
+        return Recruit(self)
 
     def request(
         self,

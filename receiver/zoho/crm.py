@@ -15,7 +15,7 @@ from receiver.errors import NotFound, ScopeMissing
 from receiver.zoho import part
 from receiver.zoho.ask import Ask
 from receiver.zoho.crm_actions import Actions, Tags
-from receiver.zoho.crm_reads import BASE, Reads, stamp
+from receiver.zoho.crm_reads import Reads, stamp
 from receiver.zoho.crm_records import (
     Record,
     Result,
@@ -40,43 +40,8 @@ none, None goes by the connection's `trigger` setting, and where that is not set
 """
 
 
-class CRM(Reads, Actions):
-    """CRM's records and notes; what there is more of has a name of its own: channels, attachments, bulk, tags."""
-
-    @cached_property
-    def attachments(self) -> Attachments:
-        """Files that hang on records."""
-        from receiver.zoho.crm_attachments import Attachments  # noqa: PLC0415 - loaded when it is used
-
-        return Attachments(self, self._zoho)
-
-    @cached_property
-    def bulk(self) -> Bulk:
-        """Bulk read and bulk write: hundreds of thousands of rows in one job."""
-        from receiver.zoho.crm_bulk import Bulk  # noqa: PLC0415 - loaded when it is used
-
-        return Bulk(self._zoho)
-
-    @cached_property
-    def tags(self) -> Tags:
-        """Tags of records."""
-        return Tags(self._zoho)
-
-    @cached_property
-    def channels(self) -> Channels:
-        """Notification channels (`/actions/watch`)."""
-        from receiver.zoho.crm_watch import Channels  # noqa: PLC0415 - loaded when it is used
-
-        return Channels(self._zoho)
-
-    def bulk_callback(self, kind: Literal["read", "write"]) -> dict[str, str]:
-        """What a bulk job's `callback` says, for its end to become `crm.BulkRead.completed` or the like.
-
-        Raises SettingsError with the cure where no source takes callbacks.
-        """
-        from receiver.zoho.crm_callback import callback  # noqa: PLC0415 - loaded when it is used
-
-        return callback(self._zoho, kind)
+class Records(Reads):
+    """The writing half: records and notes. Bigin and Recruit write alike."""
 
     @overload
     def create(self, module: str, record: Mapping[str, Any], *, trigger: Trigger = None) -> Record: ...
@@ -213,9 +178,9 @@ class CRM(Reads, Actions):
                 params["wf_trigger"] = "false"
             touches = tuple((module, one, None) for one in ids)
             ask = Ask(
-                "crm",
+                self.product,
                 "DELETE",
-                f"{BASE}/{part(module)}",
+                f"{self.base}/{part(module)}",
                 params,
                 pretend=pretended(ids, "delete"),
                 touches=touches,
@@ -264,9 +229,9 @@ class CRM(Reads, Actions):
         body = {"data": list(records), **(extra or {}), **({} if chosen is None else {"trigger": chosen})}
         ids = [str(record.get("id", "")) for record in records]
         ask = Ask(
-            "crm",
+            self.product,
             method,
-            BASE + path,
+            self.base + path,
             json=body,
             headers=headers or {},
             safe=method == "PUT" or action == "upsert",
@@ -276,7 +241,7 @@ class CRM(Reads, Actions):
         told = results(ask, self._zoho.send(ask), len(records), action)
         for one, record, result in zip(ids, records, told, strict=True):
             if result.ok and not one:
-                self._zoho.made("crm", module, result.id, record)
+                self._zoho.made(self.product, module, result.id, record)
         return told
 
     def _many(
@@ -288,6 +253,45 @@ class CRM(Reads, Actions):
         if isinstance(given, Mapping):
             return only(send([dict(given)])[0])
         return chunked([dict(one) for one in given], send, action)
+
+
+class CRM(Records, Actions):
+    """CRM's records and notes; what there is more of has a name of its own: channels, attachments, bulk, tags."""
+
+    @cached_property
+    def attachments(self) -> Attachments:
+        """Files that hang on records."""
+        from receiver.zoho.crm_attachments import Attachments  # noqa: PLC0415 - loaded when it is used
+
+        return Attachments(self, self._zoho)
+
+    @cached_property
+    def bulk(self) -> Bulk:
+        """Bulk read and bulk write: hundreds of thousands of rows in one job."""
+        from receiver.zoho.crm_bulk import Bulk  # noqa: PLC0415 - loaded when it is used
+
+        return Bulk(self._zoho)
+
+    @cached_property
+    def tags(self) -> Tags:
+        """Tags of records."""
+        return Tags(self._zoho)
+
+    @cached_property
+    def channels(self) -> Channels:
+        """Notification channels (`/actions/watch`)."""
+        from receiver.zoho.crm_watch import Channels  # noqa: PLC0415 - loaded when it is used
+
+        return Channels(self._zoho)
+
+    def bulk_callback(self, kind: Literal["read", "write"]) -> dict[str, str]:
+        """What a bulk job's `callback` says, for its end to become `crm.BulkRead.completed` or the like.
+
+        Raises SettingsError with the cure where no source takes callbacks.
+        """
+        from receiver.zoho.crm_callback import callback  # noqa: PLC0415 - loaded when it is used
+
+        return callback(self._zoho, kind)
 
 
 def _literal(value: Any) -> str:

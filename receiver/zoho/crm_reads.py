@@ -24,7 +24,12 @@ FIELDS = 50
 
 
 class Reads:
-    """The reading half of CRM's client."""
+    """The reading half of CRM's client; Bigin and Recruit read alike, each under a base of its own."""
+
+    product = "crm"
+    base = BASE
+    by_number = BY_NUMBER
+    """Records that can be paged to by number."""
 
     def __init__(self, zoho: Zoho) -> None:
         self._zoho = zoho
@@ -43,10 +48,10 @@ class Reads:
         reader = Reader(
             lambda found: self._get_one(module, found, named), lambda ids: self._get_many(module, ids, named)
         )
-        key = (self._zoho.connection, module, named)
+        key = (self._zoho.connection, self._spoken(module), named)
         record, shared = self._zoho.gather.get(key, record_id, reader, max_age)
         if shared:
-            self._zoho.note_shared("crm", f"{BASE}/{part(module)}/{record_id}")
+            self._zoho.note_shared(self.product, f"{self.base}/{part(module)}/{record_id}")
         return record
 
     def _get_one(self, module: str, record_id: str, named: str | None) -> Record:
@@ -56,7 +61,7 @@ class Reads:
             data = self._read(f"/{part(module)}", ids=record_id, fields=named)
         records = rows_of(data, "data")
         if not records:
-            raise NotFound(f"crm: there is no {module} {record_id}", code="NO_CONTENT", status=204)
+            raise NotFound(f"{self.product}: there is no {module} {record_id}", code="NO_CONTENT", status=204)
         return records[0]
 
     def _get_many(self, module: str, ids: Sequence[str], named: str | None) -> dict[str, Record]:
@@ -70,10 +75,10 @@ class Reads:
 
     def _all_fields(self, module: str) -> Sequence[str]:
         """The module's fields in as many lists as calls take. Raises InvalidRequest where it can only be read record by record."""
-        key = (self._zoho.connection, module)
+        key = (self._zoho.connection, self._spoken(module))
         names = self._zoho.gather.fields(key, lambda: self.fields(module))
         if not names:
-            raise InvalidRequest(f"crm: {module} is read record by record", code="not_together")
+            raise InvalidRequest(f"{self.product}: {module} is read record by record", code="not_together")
         return [",".join(names[at : at + FIELDS]) for at in range(0, len(names), FIELDS)]
 
     def list(
@@ -135,7 +140,9 @@ class Reads:
 
         https://www.zoho.com/crm/developer/docs/api/v8/COQL-Overview.html
         """
-        ask = Ask("crm", "POST", f"{BASE}/coql", json={"select_query": query}, safe=True, write=False)
+        ask = Ask(
+            self.product, "POST", f"{self.base}/coql", json={"select_query": query}, safe=True, write=False
+        )
         return rows_of(self._zoho.send(ask).data, "data")
 
     def related(
@@ -169,13 +176,17 @@ class Reads:
         """
         return rows_of(self._read("/settings/fields", module=module), "fields")
 
+    def _spoken(self, module: str) -> str:
+        """A module's name among those of all products."""
+        return module if self.product == "crm" else f"{self.product}.{module}"
+
     def _read(self, path: str, **params: object) -> Any:
-        return self._zoho.send(Ask("crm", "GET", BASE + path, texts(params))).data
+        return self._zoho.send(Ask(self.product, "GET", self.base + path, texts(params))).data
 
     def _one(self, path: str, key: str, **params: object) -> Record:
         rows = rows_of(self._read(path, **params), key)
         if not rows:
-            raise NotFound(f"crm: {path} is empty")
+            raise NotFound(f"{self.product}: {path} is empty")
         return rows[0]
 
     def _pages(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Record]:
@@ -184,20 +195,20 @@ class Reads:
         size = int(params.get("per_page") or PAGE)
         while True:
             asked = {**params, "per_page": str(size), **at}
-            data = self._zoho.send(Ask("crm", "GET", BASE + path, asked, headers=headers)).data
+            data = self._zoho.send(Ask(self.product, "GET", self.base + path, asked, headers=headers)).data
             yield from rows_of(data, "data")
             info = _info(data) if data else {}
             if not info.get("more_records"):
                 return
-            number = int(at.get("page", BY_NUMBER)) + 1
+            number = int(at.get("page", self.by_number)) + 1
             token = info.get("next_page_token")
-            if number * size <= BY_NUMBER:
+            if number * size <= self.by_number:
                 at = {"page": str(number)}
             elif token:
                 at = {"page_token": str(token)}
             else:
                 raise Unavailable(
-                    f"crm {path}: more records, but no page_token to them", code="no_page_token"
+                    f"{self.product} {path}: more records, but no page_token to them", code="no_page_token"
                 )
 
 

@@ -244,7 +244,7 @@ def _other_word(status: int, data: dict[str, Any]) -> tuple[str | None, str, obj
     elif error:
         found = found or error
     throttled = "URL_ROLLING_THROTTLES_LIMIT_EXCEEDED" in str(data)[:2000]
-    if status < 300 and not found and not throttled:
+    if status < 300 and not found and not throttled and data.get("status") != "failure":
         return None, "", None
     return str(found or data.get("code") or ""), str(data.get("message", "")), inner or error
 

@@ -75,7 +75,7 @@ def test_what_is_not_there_is_not_found() -> None:
     assert zoho.get(f"/crm/bulk/v8/write/{job.id}").json()["code"] == "RESOURCE_NOT_FOUND"
     assert zoho.get(f"{READ}/1").status_code == 404
     assert zoho.get("/crm/bulk/v8/nothing").json()["code"] == "INVALID_URL_PATTERN"
-    assert zoho.post("/crm/bulk/v8/write", json={}).json()["details"]["api_name"] == "file_id"
+    assert zoho.post("/crm/bulk/v8/write", json={}).json()["details"]["api_name"] == "resource"
 
 
 def test_the_consent_must_cover_it() -> None:
