@@ -222,5 +222,5 @@ def test_s34_nothing_is_left_on(settings: MakeSettings, redis_server: Embedded, 
     config: Any = serving(build(settings(redis={"url": redis_server.url})))
     config.load()
     assert issubclass(config.http_protocol_class, DoorProtocol)
-    assert config.ws_protocol_class is None
+    assert (config.ws, config.ws_protocol_class) == ("none", None)
     assert (config.server_header, config.access_log, config.proxy_headers) == (False, False, False)
