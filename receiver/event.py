@@ -259,7 +259,7 @@ class Event:
             "verified_by": self.verified_by,
             "depth": self.depth or None,
         }
-        return {key: value for key, value in kept.items() if value not in (None, "")}
+        return {key: value for key, value in kept.items() if value or (value != "" and value is not None)}
 
     def pack(self) -> tuple[bytes, bytes]:
         """(what it is, what it says) as the ledger keeps them."""

@@ -79,7 +79,6 @@ class DoorProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         if self._deaf:
             return
         self._had_turn = False

@@ -68,12 +68,11 @@ class Names:
 
 def cover(delivery: Delivery, names: Names) -> tuple[Delivery, list[Piece]]:
     """The delivery with *** in the place of each secret, and what stood there."""
-    hidden, wide = names.headers, names.wide
-    pieces: list[Piece] = [
-        ("header", index, value)
-        for index, (name, value) in enumerate(delivery.headers)
-        if (name in hidden or names_a_secret(name) or (wide and _holds_one(value, names))) and value
-    ]
+    given = delivery.headers
+    hidden = _hidden(tuple([name for name, _ in given]), names.headers)
+    if names.wide:
+        hidden = [at for at, (_, value) in enumerate(given) if at in hidden or _holds_one(value, names)]
+    pieces: list[Piece] = [("header", at, given[at][1]) for at in hidden if given[at][1]]
     headers = _with_headers(delivery, [(at, MASK) for _, at, _ in pieces]) if pieces else delivery.headers
     query, body = delivery.query, delivery.body
     if names.parameters or names.wide:
@@ -83,6 +82,12 @@ def cover(delivery: Delivery, names: Names) -> tuple[Delivery, list[Piece]]:
     if not pieces:
         return delivery, pieces
     return replace(delivery, headers=headers, query=query, body=body), pieces
+
+
+@lru_cache(256)
+def _hidden(given: tuple[str, ...], hidden: frozenset[str]) -> Sequence[int]:
+    """Which of these headers have names that say that they are secrets: remembered, since a sender sends the same ones."""
+    return [at for at, name in enumerate(given) if name in hidden or names_a_secret(name)]
 
 
 def uncover(delivery: Delivery, pieces: Sequence[Piece]) -> Delivery:

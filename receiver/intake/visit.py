@@ -73,9 +73,11 @@ class Visit:
 
     def feed(self, piece: bytes) -> None:
         """A piece of the body came."""
-        if not self.response_complete:
-            self._body.append(piece)
-            self._size += len(piece)
+        if self.response_complete:
+            return
+        self._body.append(piece)
+        self._size += len(piece)
+        if self._lock is not None and self._size > self._lock.body_limit:
             self._go_on()
 
     def complete(self) -> None:

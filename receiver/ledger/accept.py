@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Verdict = Literal["accepted", "rejected", "quarantined", "unverified", "emitted"]
 QUEUE, RECOVERED, REPLAY = "zohook", "zohook_recovered", "zohook_replay"
 BEHIND = [b"behind"]
+TAKEN = frozenset({b"new", b"same"})
 KEPT = 5_000
 """How many deliveries of each verdict but accepted are kept."""
 
@@ -98,8 +99,7 @@ def delivery_of(delivery_id: str, meta: Mapping[str, Any], body: bytes) -> Deliv
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What became of one record: its new events, those that are duplicates (with the id of the first), and whether it was kept."""
 
     new: tuple[str, ...]
@@ -127,12 +127,12 @@ def answers(records: Sequence[Record], found: Sequence[bytes]) -> list[Answer]:
             continue
         new, duplicates = [], []
         for event in record.events:
-            word = found[at].decode()
+            word = found[at]
             at += 1
-            if word in {"new", "same"}:
+            if word in TAKEN:
                 new.append(event.id)
             else:
-                duplicates.append((event.id, word))
+                duplicates.append((event.id, word.decode()))
         said.append(Answer(tuple(new), tuple(duplicates)))
     return said
 

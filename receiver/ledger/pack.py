@@ -66,7 +66,10 @@ def part(kept: bytes) -> tuple[dict[str, Any], bytes | None]:
 
 def short(meta: Mapping[str, Any]) -> dict[str, Any]:
     """What is said of a delivery, in the words of its line: a million of them are kept."""
-    line = {name: value for name, value in meta.items() if COMMON.get(name, ...) != value}
+    line = dict(meta)
+    for name, value in COMMON.items():
+        if line[name] == value:
+            del line[name]
     line["headers"] = [part for name, value in meta["headers"] for part in (_PLACE_OF.get(name, name), value)]
     if meta["path"] == f"/in/{meta['source']}":
         del line["path"]
@@ -92,6 +95,8 @@ def places(body: bytes, event: Event) -> dict[str, Path] | None:
         document = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
+    if event.previous is None and document == event.data and type(document) is type(event.data):
+        return {"data": []}  # most bodies tell their event as a whole
     found = {"data": _find(document, event.data)}
     if event.previous is not None:
         found["previous"] = _find(document, event.previous)
@@ -128,10 +133,15 @@ def within(
     line: Mapping[str, Any], delivery_id: str, event: Event, where: Mapping[str, Path]
 ) -> dict[str, Any]:
     """What a delivery's line says of the event that it tells: all but what it says of the delivery, and where the data are."""
-    own = {"delivery": delivery_id, **_of_delivery(line)}
-    told = {name: value for name, value in event.meta().items() if name not in own}
-    differing = {name: getattr(event, name) for name, value in own.items() if getattr(event, name) != value}
-    return {**told, **differing, "at": where}
+    told = event.meta()
+    for name, value in (("delivery", delivery_id), *_of_delivery(line).items()):
+        own = getattr(event, name)
+        if own == value:
+            told.pop(name, None)
+        else:
+            told[name] = own
+    told["at"] = where
+    return told
 
 
 def _of_delivery(line: Mapping[str, Any]) -> dict[str, Any]:

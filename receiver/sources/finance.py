@@ -107,7 +107,7 @@ class Finance(Product):
         """The one event, named by the URL; where no events are listed its type ends with `.changed`."""
         document = self._document(delivery)
         word = self._word(delivery, way, document)
-        kind = self.named(word) if word else ""
+        kind = _named(self, word) if word else ""
         resource, record = _record(document, kind)
         if not word and not resource:
             raise Malformed(
@@ -154,6 +154,11 @@ class Finance(Product):
         if not isinstance(document, dict):
             raise Malformed("the body is no JSON object")
         return document
+
+
+@lru_cache(256)
+def _named(product: Finance, word: str) -> str:
+    return product.named(word)
 
 
 def signed_texts(delivery: Delivery) -> tuple[bytes, ...]:

@@ -64,12 +64,12 @@ def which_hmac(claimed: bytes | None, secrets: Sequence[str], messages: Iterable
     if claimed is None:
         return None
     texts = tuple(messages)
-    return _first(
-        [
-            bool(secret) and any(hmac.compare_digest(hmac_sha256(secret, text), claimed) for text in texts)
-            for secret in secrets
-        ]
-    )
+    fits = [False] * len(secrets)
+    for index, secret in enumerate(secrets):
+        if secret:
+            for text in texts:
+                fits[index] |= hmac.compare_digest(hmac_sha256(secret, text), claimed)
+    return _first(fits)
 
 
 def which_static(given: str, secrets: Sequence[str]) -> int | None:
