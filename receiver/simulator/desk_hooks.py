@@ -124,6 +124,8 @@ class Hooks:
 
     def _change(self, hook: Hook, call: Call) -> Hook:
         given = self._checked(call)
+        if "subscriptions" not in given:
+            raise invalid(("subscriptions", "missing"))
         enabled = given.get("isEnabled", hook.enabled)
         if enabled and not hook.enabled:
             self._room(enabled)
@@ -133,7 +135,7 @@ class Hooks:
         hook.url, hook.enabled = url, enabled
         hook.name = given.get("name", hook.name)
         hook.description = given.get("description", hook.description)
-        hook.subscriptions = given.get("subscriptions", hook.subscriptions)
+        hook.subscriptions = given["subscriptions"]
         if "includeEventsFrom" in given:
             hook.automation = "AUTOMATION" in (given["includeEventsFrom"] or [])
         return hook

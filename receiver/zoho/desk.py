@@ -120,7 +120,11 @@ class Desk:
         return self.create("webhooks", values)
 
     def update_webhook(self, webhook_id: str, values: Mapping[str, Any]) -> Record:
-        """Changes a webhook."""
+        """Changes a webhook. Desk wants to hear the subscriptions each time: where `values` has none, those that there are stay.
+        https://desk.zoho.com/DeskAPIDocument#Webhook
+        """
+        if "subscriptions" not in values:
+            values = {**values, "subscriptions": self.get("webhooks", webhook_id).get("subscriptions")}
         return self.update("webhooks", webhook_id, values)
 
     def delete_webhook(self, webhook_id: str) -> None:

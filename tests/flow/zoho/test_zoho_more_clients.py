@@ -243,3 +243,16 @@ def test_an_account_that_is_not_set_is_said(build, simulator):
         made.zoho.mail.folders()
     with pytest.raises(SettingsError, match="projects"):
         next(made.zoho.projects.list())
+
+
+def test_a_webhook_of_desk_keeps_its_subscriptions(build, simulator):
+    """Desk wants them named at every change: a change of the name alone sends them as they are."""
+    made = build(simulator)
+    made.connect()
+    desk, wanted = made.zoho.desk, {"Ticket_Add": None, "Ticket_Comment_Add": None}
+    there = {"url": f"{simulator.base}/oauth/serverinfo", "name": "Zohook", "subscriptions": wanted}
+    hook = desk.create_webhook(there)["id"]
+    changed = desk.update_webhook(hook, {"name": "Other"})
+    assert (changed["name"], changed["subscriptions"]) == ("Other", wanted)
+    with pytest.raises(InvalidRequest, match="desk PATCH"):
+        desk.update("webhooks", hook, {"name": "Third"})

@@ -137,6 +137,11 @@ def tour_desk(zoho):
     desk.contact(person)
     list(desk.contacts())
     desk.update("contacts", person, {"phone": "0117"})
+    there = f"{zoho.settings.simulator.url}/oauth/serverinfo"  # Desk asks a webhook's URL for a 200 first
+    hook = desk.create_webhook({"url": there, "name": "Zohook", "subscriptions": {"Ticket_Add": None}})["id"]
+    desk.webhooks()
+    desk.update_webhook(hook, {"name": "Other", "isEnabled": False})
+    desk.delete_webhook(hook)
     desk.trash("tickets", [ticket])
     desk.trash("contacts", [person])
 
@@ -204,7 +209,7 @@ FAULTS = {
     ): "other clients search by it; whether the page lists it is not known",
     ("desk", r"/comments: body: 'attachmentIds' is a required"): "the page calls it optional",
 }
-LEAST = {"crm": 33, "books": 20, "desk": 16}
+LEAST = {"crm": 33, "books": 20, "desk": 20}
 """Operations that are judged: fewer, and the tour has lost its way."""
 
 
