@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import IO, TYPE_CHECKING, Self
 
 from receiver.errors import ZohookError
-from receiver.ledger.embedded import tied
+from receiver.ledger.server import tied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -27,7 +27,8 @@ from urllib.parse import unquote
 from cryptography.fernet import Fernet
 
 import receiver
-from receiver.ledger.embedded import Embedded, find_server
+from receiver.ledger.embedded import Embedded
+from receiver.ledger.server import find_server
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

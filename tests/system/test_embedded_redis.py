@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from receiver.errors import SettingsError
-from receiver.ledger.embedded import Embedded, tied
+from receiver.ledger.embedded import Embedded
+from receiver.ledger.server import tied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
