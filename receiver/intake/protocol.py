@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from receiver.settings import WebSettings
 
 log = logs.get("delivery")
-
 OVERHEAD = 8
 """Bytes of framing that a chunked body may have per byte: even chunks of one byte have six."""
 LONGEST_ROW = 64
@@ -64,8 +63,7 @@ class DoorProtocol(HttpToolsProtocol):
         self._refused: Refused | None = None
         self._expired = self._deaf = self._had_turn = False
         self._held: list[str] = []
-        self._remote = host
-        self._client = host
+        self._remote = self._client = host
         self.house.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -171,12 +169,15 @@ class DoorProtocol(HttpToolsProtocol):
             self.scope["client"] = (self._client, 0)
         super().on_headers_complete()
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+    def _begin_next(self) -> None:
         """Begin what waited for its turn on the connection; a visit soon, for it may be over at once, and so may all behind it."""
+        cycle, app = self.pipeline.pop()
         if isinstance(cycle, Visit):
             self.loop.call_soon(cycle.begin)
-        else:
-            super()._start_asgi_task(cycle, app)
+            return
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def _check_head(self) -> tuple[int, int, bool]:
         """(the size of the headers, that of the body where it is told, whether it is encoded); raises Refused."""
@@ -239,7 +240,7 @@ class DoorProtocol(HttpToolsProtocol):
         if not self.transport.is_closing():
             self.flow.resume_reading()
             if self.pipeline:
-                self._start_asgi_task(*self.pipeline.pop())
+                self._begin_next()
 
     def common_headers(self) -> bytes:
         """The headers that each answer has."""

@@ -9,6 +9,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +21,7 @@ import pytest
 import redis as redis_py
 
 from receiver import keys
-from tests.system.conftest import eventually, linux, table
+from tests.system.conftest import ROOT, eventually, linux, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,6 +152,21 @@ def test_one_that_dies_is_replaced_and_nothing_that_was_answered_is_lost(
         assert send(url, 1)
         log = running.err.read_text()
         assert log.count('"event":"web.replaced"') == WORKERS
+
+
+def test_a_log_that_nobody_reads_holds_up_nothing(url: str, tmp_path: Path) -> None:
+    """While the reader of its log has stopped, a web process takes what comes, and it ends when it is told to."""
+    command = [sys.executable, "-P", "-m", "receiver.cli", "web"]
+    given = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=given, stderr=subprocess.PIPE) as process:
+        try:
+            eventually(lambda: send(url, 0))
+            with ThreadPoolExecutor(8) as many:  # a pipe holds the lines of some three hundred
+                assert all(many.map(lambda number: send(url, number), range(1, 800)))
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        finally:
+            process.kill()
 
 
 def test_all_end_together_when_they_are_told_to(house: Start, url: str) -> None:
