@@ -38,7 +38,8 @@ def found(zoho: Zoho, scopes: Iterable[str]) -> tuple[dict[str, list[tuple[str, 
         except ZohoError as error:
             troubles.append(f"{product}: {error}")
             return
-        found = [(str(row[ident]), str(row.get(name, ""))) for row in said.get(rows, []) if row.get(ident)]
+        listed = said if isinstance(said, list) else said.get(rows, [])
+        found = [(str(row[ident]), str(row.get(name, ""))) for row in listed if row.get(ident)]
         if found:
             known[product] = found
 
@@ -46,6 +47,8 @@ def found(zoho: Zoho, scopes: Iterable[str]) -> tuple[dict[str, list[tuple[str, 
     for product, scope in FINANCE.items():
         ask(product, scope, PATHS[product], "organizations", "organization_id", "name")
     ask("desk", "Desk.basic.READ", "/api/v1/organizations", "data", "id", "companyName")
+    ask("mail", "ZohoMail.accounts.READ", "/api/accounts", "data", "accountId", "primaryEmailAddress")
+    ask("projects", "ZohoProjects.portals.READ", "/api/v3/portals", "portals", "id", "name")
     return known, troubles
 
 

@@ -9,6 +9,7 @@ import pytest
 from receiver.errors import InvalidRequest, NotFound, RateLimited, ScopeMissing, SettingsError
 from receiver.simulator.mail_api import ACCOUNT, FOLDERS
 from receiver.simulator.projects_api import MOST, PORTAL
+from receiver.zoho.organisations import found
 
 SCOPES = (
     "ZohoCRM.modules.ALL,ZohoMail.accounts.READ,ZohoMail.folders.READ,ZohoMail.messages.ALL,ZohoSign.documents.ALL,"
@@ -243,6 +244,16 @@ def test_an_account_that_is_not_set_is_said(build, simulator):
         made.zoho.mail.folders()
     with pytest.raises(SettingsError, match="projects"):
         next(made.zoho.projects.list())
+
+
+def test_connecting_tells_the_accounts_and_the_portals(house):
+    """Whoever consents is told which mail accounts and portals his consent opens, for the settings."""
+    known, troubles = found(house.zoho, SCOPES.split(","))
+    assert known == {
+        "mail": [(ACCOUNT, house.simulator.world.admin.email)],
+        "projects": [(PORTAL, house.simulator.world.company)],
+    }
+    assert not troubles
 
 
 def test_a_webhook_of_desk_keeps_its_subscriptions(build, simulator):

@@ -9,12 +9,11 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import zoho_judge
-from zoho_judge import Library
 
 from receiver.errors import ZohoError
 from receiver.zoho.ask import Ask
 
+zoho_judge = pytest.importorskip("zoho_judge", reason="the judge needs the extra: pip install -e '.[test]'")
 FOLDERS = {"crm": "crm-v8", "books": "books-v3", "desk": "desk-v1"}
 pytestmark = pytest.mark.skipif(not zoho_judge.FOLDER.is_dir(), reason="Zoho's API descriptions are not here")
 
@@ -209,7 +208,7 @@ FAULTS = {
     ): "other clients search by it; whether the page lists it is not known",
     ("desk", r"/comments: body: 'attachmentIds' is a required"): "the page calls it optional",
 }
-LEAST = {"crm": 33, "books": 20, "desk": 20}
+LEAST = {"crm": 33, "books": 20, "desk": 21}
 """Operations that are judged: fewer, and the tour has lost its way."""
 
 
@@ -220,7 +219,7 @@ def test_every_request_is_valid_by_zohos_own_description(house, product):
     """
     house.simulator.books.ledgers.add_custom_field("invoices", "cf_deal", unique=True)
     {"crm": tour_crm, "books": tour_books, "desk": tour_desk}[product](house.zoho)
-    library = Library(product, FOLDERS[product])
+    library = zoho_judge.Library(product, FOLDERS[product])
     faults: set[str] = set()
     judged = set()
     for call in house.simulator.journal.calls(product):
@@ -240,7 +239,7 @@ def test_the_judge_finds_what_is_wrong(house):
     """A word too many, a value of the wrong kind and a header that is not known are each found: the judge is not asleep."""
     house.zoho.crm.create("Leads", {"Last_Name": "Byrne", "Company": "Quayside"})
     (call,) = house.simulator.journal.calls("crm", method="POST")
-    operation = Library("crm", FOLDERS["crm"]).find(call.method, call.path)
+    operation = zoho_judge.Library("crm", FOLDERS["crm"]).find(call.method, call.path)
     assert not list(operation.faults(call))
     call.query["colour"], call.headers["x-crm-odd"] = "red", "1"
     call.body = '{"data": {"Last_Name": "Byrne"}}'
