@@ -89,6 +89,12 @@ def read(given: Mapping[str, Any]) -> Options:
     for name in ("changed", "origins", "source", "scopes"):
         if name in found:
             found[name] = _names(name, found[name])
+    for name in ("when", "where"):
+        if not isinstance(found.get(name, {}), dict):
+            raise HandlerError(
+                f'{name}= takes a table of fields, {{"Stage": "Closed Won"}}; a function goes in the place of a value, '
+                f'{{"Amount": lambda amount: amount > 100}}, not {found[name]!r}'
+            )
     for name in ("retry_for", "timeout", "max_age", "debounce", "debounce_for", "batch_for"):
         if found.get(name) is not None:
             try:

@@ -71,6 +71,8 @@ def {name}(event):
         ({"max_age": "1 year"}, "max_age=:"),
         ({"origins": "lve"}, "origins= takes live, catchup, poll, handler, not 'lve'"),
         ({"changed": [1]}, "changed= takes a name or several"),
+        ({"when": len}, "when= takes a table of fields"),
+        ({"where": "Stage", "record": True}, "where= takes a table of fields"),
         (
             {"was": "old"},
             "was= takes the ids that the handler had, \"module.function\", oldest first, not 'old'",
