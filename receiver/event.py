@@ -276,14 +276,17 @@ class Event:
     @classmethod
     def of(cls, event_id: str, meta: Mapping[str, Any], said: Mapping[str, Any], seq: int = 0) -> Event:
         """The event of which `pack` told that. What a newer version added to it is left out: both run while one is exchanged."""
-        known = cls.__dataclass_fields__
-        fields = {"type": "", "source": "", **{name: value for name, value in meta.items() if name in known}}
-        changed = fields.pop("changed", None)
-        return cls(
-            id=event_id,
-            seq=seq,
-            data=said.get("data"),
-            previous=said.get("previous"),
-            changed=None if changed is None else frozenset(changed),
-            **fields,
-        )
+        fields = dict(meta)
+        if (changed := fields.get("changed")) is not None:
+            fields["changed"] = frozenset(changed)
+        own: dict[str, Any] = {
+            "id": event_id,
+            "seq": seq,
+            "data": said.get("data"),
+            "previous": said.get("previous"),
+        }
+        try:
+            return cls(**own, **fields)
+        except TypeError:
+            known = {name: value for name, value in fields.items() if name in cls.__dataclass_fields__}
+            return cls(**{"type": "", "source": ""} | known | own)

@@ -227,7 +227,8 @@ def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ())
         log.warning("handler.unknown_type", hint=sentence)
     process.catalogue.publish(born=True)
     # RQ gives its connection the name and the time-outs of a worker; the threads have one of their own.
-    return Worker(process, queues_for(process, queues), connect(settings)).run(burst=burst)
+    with logs.in_background():
+        return Worker(process, queues_for(process, queues), connect(settings)).run(burst=burst)
 
 
 def alone(kind: str, found_id: str, run_number: str, name: str) -> int:

@@ -162,14 +162,21 @@ def event_of(
     Without data where only the beginning of what is kept was read.
     """
     line, body = part(kept)
+    said: dict[str, Any] = {}
     if delivery:
-        meta = {"delivery": delivery, **_of_delivery(line), **line["event"]}
+        meta = line["event"]
+        for name in OF_DELIVERY:
+            meta.setdefault(name, line.get(name, ""))
+        meta.setdefault("delivery", delivery)
         where = meta.pop("at")
-        document = orjson.loads(unpack(body)) if body is not None else None
-        said = {name: _at(document, path) for name, path in where.items()} if body is not None else {}
+        if body is not None:
+            document = orjson.loads(unpack(body))
+            for name, path in where.items():
+                said[name] = _at(document, path)
     else:
         meta = line
-        said = orjson.loads(unpack(body)) if body is not None else {}
+        if body is not None:
+            said = orjson.loads(unpack(body))
     if cause:
-        meta |= {"cause": cause, "depth": depth}
+        meta["cause"], meta["depth"] = cause, depth
     return Event.of(event_id, meta, said, seq)

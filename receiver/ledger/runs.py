@@ -6,11 +6,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+import orjson
+
 from receiver import keys, logs
 from receiver.event import now_ms
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.pack import event_of
-from receiver.ledger.script import Argument, call, call_together, iso
+from receiver.ledger.script import Argument, call, call_together, iso, lists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +77,7 @@ def claim_many(
     args: list[Argument] = [int(lease * 1000), "1" if alone else ""]
     for ask, token in zip(asks, tokens, strict=True):
         args += (*ask, token)
-    answers = call(redis, "claim", *args)
+    answers = lists(call(redis, "claim", *args))
     return [claimed(*ask, token, answer) for ask, token, answer in zip(asks, tokens, answers, strict=True)]
 
 
@@ -131,7 +133,7 @@ def gather(redis: Redis, lead: Claim, lease: float, most: int) -> list[Claim]:
             made=int(made),
             event=_event(split_job(job.decode())[0], told),
         )
-        for job, run, tries, deaths, generation, lane, made, *told in answers
+        for job, run, tries, deaths, generation, lane, made, *told in lists(answers)
     ]
 
 
@@ -152,12 +154,20 @@ Route = tuple[Claim, "Sequence[Opening]"]
 
 def route_args(routes: Sequence[Route], *, lease: float, again: float, claim_first: bool) -> list[Argument]:
     """The arguments of `route.lua`."""
-    args: list[Argument] = [iso(), int(lease * 1000), int(again * 1000), "1" if claim_first else ""]
-    for held, openings in routes:
-        args += (held.id, held.run, held.worker, len(openings))
-        for each in openings:
-            args += (each.handler, each.state, each.reason, each.attempt, each.queue, each.policy)
-    return args
+    told = [
+        (
+            held.id,
+            str(held.run),
+            held.worker,
+            [
+                (each.handler, each.state, each.reason, each.attempt, each.queue, each.policy)
+                for each in openings
+            ],
+        )
+        for held, openings in routes
+    ]
+    first = "1" if claim_first else ""
+    return [iso(), int(lease * 1000), int(again * 1000), first, orjson.dumps(told)]
 
 
 def routed(routes: Sequence[Route], answers: Sequence[Any]) -> list[Claim | None]:
@@ -202,26 +212,14 @@ class Ending:
 
 def finish_args(endings: Sequence[tuple[Claim, Ending]]) -> list[Argument]:
     """The arguments of `finish.lua`."""
-    args: list[Argument] = [iso()]
-    for held, ending in endings:
-        args += (
-            held.kind,
-            held.id,
-            held.run,
-            held.worker,
-            ending.state,
-            ending.due,
-            ending.tries,
-            ending.reason[:500],
+    told = [
+        (
+            held.kind, held.id, str(held.run), held.worker, ending.state, str(ending.due), str(ending.tries), ending.reason[:500],
+            ending.attempt, str(ending.calls), str(held.event.received), "1" if ending.quiet else "", ending.parked,
         )
-        args += (
-            ending.attempt,
-            ending.calls,
-            held.event.received,
-            "1" if ending.quiet else "",
-            ending.parked,
-        )
-    return args
+        for held, ending in endings
+    ]  # fmt: skip
+    return [iso(), orjson.dumps(told)]
 
 
 def finished(endings: Sequence[tuple[Claim, Ending]], answers: Sequence[bytes]) -> list[bool]:

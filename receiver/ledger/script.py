@@ -9,44 +9,79 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from receiver import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from redis import Redis
     from redis.asyncio import Redis as AsyncRedis
 
 Argument = str | bytes | int | float
-END = """
-local answer = script()
-write_indexes()
-flush_counts()
-return answer
+ALONE = "local answers = scripts[1](ARGV)"
+TOGETHER = """
+local answers, at = {}, 1
+for _, script in ipairs(scripts) do
+  local size, args = tonumber(ARGV[at]), {}
+  for index = 1, size do args[index] = ARGV[at + index] end
+  at = at + size + 1
+  local answer = each(script, args)
+  tell(answers, type(answer) == 'table' and answer or { answer })
+end
 """
+END = "write_indexes() flush_counts() return answers"
 
 
 @cache
-def text_of(name: str) -> tuple[str, str]:
-    """A script and its digest: what all of them share, what its first comment says that it uses, and itself as a function, for
-    the indexes and counters are written when it is over.
+def text_of(*names: str) -> tuple[str, str]:
+    """The text and digest of a script, or of several as one: what they share, then each as a function of its arguments.
+
+    They share `common.lua`, and what their first comments say that they use. Indexes and counters are written when all are over.
     """
     folder = files("receiver.ledger") / "scripts"
-    own = (folder / f"{name}.lua").read_text()
-    shared = [
-        (folder / f"{each}.lua").read_text()
-        for each in ("common", *re.findall(r"^-- .*\bUses (\w+)\.lua", own, re.MULTILINE))
-    ]
-    body = "\n".join([*shared, "local function script()", own, "end", END])
+    own = [(folder / f"{name}.lua").read_text() for name in names]
+    used = [each for text in own for each in re.findall(r"^-- .*\bUses (\w+)\.lua", text, re.MULTILINE)]
+    shared = [(folder / f"{each}.lua").read_text() for each in dict.fromkeys(["common", *used])]
+    functions = ",\n".join(f"function(ARGV)\n{text}\nend" for text in own)
+    how = ALONE if len(names) == 1 else TOGETHER
+    body = "\n".join([*shared, "local scripts = {", functions, "}", how, END])
     text = keys.lua_prelude(set(re.findall(r"\bK\.(\w+)", body))) + body
     return text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def call(redis: Redis, name: str, *args: Argument) -> Any:
     """The answer of the script `scripts/NAME.lua`, loaded into Redis when it is not there."""
-    text, digest = text_of(name)
+    return _run(redis, text_of(name), args)
+
+
+def call_as_one(redis: Redis, calls: Sequence[tuple[str, Sequence[Argument]]]) -> list[list[Any]]:
+    """The answers, flat lists, of some scripts that run as one, each with its own arguments.
+
+    Raises ResponseError where one of them failed; what the others wrote is written.
+    """
+    if len(calls) == 1:
+        return [call(redis, calls[0][0], *calls[0][1])]
+    args = [arg for _, own in calls for arg in (len(own), *own)]
+    answers = list(lists(_run(redis, text_of(*(name for name, _ in calls)), args)))
+    for (name, _), answer in zip(calls, answers, strict=True):
+        if len(answer) == 1 and str(answer[0]).startswith("b'error: "):
+            raise ResponseError(f"{name}: {answer[0].decode('utf-8', 'replace')}")
+    return answers
+
+
+def lists(flat: Sequence[Any]) -> Iterator[list[Any]]:
+    """The lists that a script tells flat, each after its length."""
+    at = 0
+    while at < len(flat):
+        end = at + 1 + flat[at]
+        yield list(flat[at + 1 : end])
+        at = end
+
+
+def _run(redis: Redis, script: tuple[str, str], args: Sequence[Argument]) -> Any:
+    text, digest = script
     try:
         return redis.evalsha(digest, 0, *args)
     except NoScriptError:

@@ -7,9 +7,11 @@ import zlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import orjson
+
 from receiver import keys, logs
 from receiver.ledger import runs
-from receiver.ledger.script import Argument, call, call_together, iso
+from receiver.ledger.script import Argument, call, call_as_one, iso, lists
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +85,13 @@ def _flat(slips: Sequence[Slip]) -> list[Argument]:
     return [part for slip in slips for part in slip[:3]]
 
 
+def _turn_args(
+    worker: str, queues: Sequence[str], lease: int, want: int, replays: int, done: Sequence[Slip]
+) -> list[Argument]:
+    head: list[Argument] = [iso(), worker, BEAT, lease, want, replays, len(queues), *queues]
+    return [*head, orjson.dumps([slip[:3] for slip in done])]
+
+
 def _slip(found: Sequence[bytes]) -> Slip:
     return Slip(found[0].decode(), found[1].decode(), found[2].decode(), found[3])
 
@@ -117,42 +126,30 @@ def take_turn(
         calls.append(
             ("route", runs.route_args(said.routes, lease=lease, again=again, claim_first=claim_first))
         )
-    head: list[Argument] = [
-        iso(),
-        worker,
-        BEAT,
-        int(lease * 1000),
-        said.want,
-        said.replays,
-        len(queues),
-        *queues,
-    ]
-    calls.append(("turn", head + _flat(said.done)))
-    answers = call_together(redis, calls) if len(calls) > 1 else [call(redis, calls[0][0], *calls[0][1])]
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
+    wanted = (int(lease * 1000), said.want, said.replays)
+    calls.append(("turn", _turn_args(worker, queues, *wanted, said.done)))
+    answers = call_as_one(redis, calls)
     told = Answer()
     if said.endings:
         told.own = runs.finished(said.endings, answers[0])
     if said.routes:
         told.jobs = runs.routed(said.routes, answers[-2])
-    told.under_way, suspended, writes, found = answers[-1]
+    told.under_way, suspended, writes, *found = answers[-1]
     told.suspended, told.writes = bool(suspended), bool(writes)
-    told.taken = [_taken(each) for each in found]
+    told.taken = [_taken(each) for each in lists(found)]
     return told
 
 
 def turn(redis: Redis, worker: str, queues: Sequence[str], want: int, done: Sequence[Slip]) -> list[Slip]:
     """Strike off the slips that are done and take up to `want` new ones, without claiming what they name."""
-    *_, found = call(redis, "turn", iso(), worker, BEAT, 0, want, want, len(queues), *queues, *_flat(done))
-    return [_slip(each) for each in found]
+    _, _, _, *found = call(redis, "turn", *_turn_args(worker, queues, 0, want, want, done))
+    return [_slip(each) for each in lists(found)]
 
 
 def taken_before(redis: Redis, worker: str, known: Sequence[Slip], lease: float) -> list[Taken]:
     """The slips that RQ has under way with this worker though it does not know them, claimed: the answer to their turn was lost."""
     found = call(redis, "adopt", worker, int(lease * 1000), *_flat(known))
-    return [_taken(each) for each in found]
+    return [_taken(each) for each in lists(found)]
 
 
 def beat(redis: Redis, worker: str, queues: Sequence[str], under_way: Sequence[Slip]) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from structlog.contextvars import bound_contextvars
+from structlog.contextvars import bind_contextvars
 
 from receiver import logs
 from receiver.errors import Fenced, HandlerError, NotFound, RetryLater, Skip
@@ -62,10 +63,7 @@ class Attempt:
         error: BaseException | None = None
         self.process.leases.hold(self.held)
         try:
-            with bound_contextvars(
-                job=self.claim.id, run=self.claim.run, event_id=self.claim.event.id, handler=self.handler.id
-            ):
-                self.call()
+            copy_context().run(self.call_named)
         except Exception as raised:  # noqa: BLE001 - whatever a handler raises is its outcome
             error = raised
         except TimedOut:
@@ -77,6 +75,12 @@ class Attempt:
         finally:
             self.process.leases.drop(self.held)
         return self.end(error)
+
+    def call_named(self) -> None:
+        """Call the handler; what it logs says whose it is."""
+        claim = self.claim
+        bind_contextvars(job=claim.id, run=claim.run, event_id=claim.event.id, handler=self.handler.id)
+        self.call()
 
     def call(self) -> None:
         """Call the handler with what it asks for."""
@@ -148,9 +152,7 @@ class Attempt:
         )
         if self.claim.lane and decision.state == "due":
             decision = replays.paced(self.process.redis, self.claim.id, decision)
-        # One that was just done is told by the job's own fields: it is most of them, and kept a million times.
-        plain = decision.state == "done" and not self.calls and not self.company
-        record = "" if plain else orjson.dumps(self.record(error, decision)).decode()
+        record = orjson.dumps(kept).decode() if (kept := self.record(error, decision)) else ""
         ending = Ending(
             decision.state,
             decision.tries,
@@ -170,42 +172,48 @@ class Attempt:
         return decision.state
 
     def record(self, error: BaseException | None, decision: policy.Decision) -> dict[str, Any]:
-        """What is kept of this attempt."""
-        kept: dict[str, Any] = {
+        """What is kept of this attempt; nothing of one that was just done, which is most of them: the job's own fields tell it."""
+        more: dict[str, Any] = {}
+        if decision.reason:
+            more["reason"] = decision.reason
+        if decision.at:
+            more["due"] = decision.at
+        if error is not None and not isinstance(error, Skip | RetryLater):
+            more["error"] = policy.shown(error)
+        if self.calls:
+            more["calls"] = self.calls[-CALLS:]
+        if self.effects.emitted:
+            more["emitted"] = self.effects.emitted[-CALLS:]
+        if self.company:
+            more["batch"] = self.company
+        if decision.state == "done" and not more:
+            return {}
+        return {
             "run": self.claim.run,
             "tries": decision.tries,
             "started": self.started,
             "ended": now_ms(),
             "outcome": decision.state,
             "worker": self.claim.worker.partition("#")[0],
+            **more,
         }
-        if decision.reason:
-            kept["reason"] = decision.reason
-        if decision.at:
-            kept["due"] = decision.at
-        if error is not None and not isinstance(error, Skip | RetryLater):
-            kept["error"] = policy.shown(error)
-        if self.calls:
-            kept["calls"] = self.calls[-CALLS:]
-        if self.effects.emitted:
-            kept["emitted"] = self.effects.emitted[-CALLS:]
-        if self.company:
-            kept["batch"] = self.company
-        return kept
 
     def say(self, decision: policy.Decision, error: BaseException | None, ended: int, *, own: bool) -> None:
         """One wide line per attempt."""
+        told = {
+            "event_id": self.claim.event.id,
+            "type": self.claim.event.type,
+            "handler": self.handler.id,
+            "run": self.claim.run,
+            "tries": decision.tries,
+            "outcome": decision.state if own else "fenced",
+            "ms": ended - self.started,
+            "since_received_ms": ended - self.claim.event.received,
+            "calls": len(self.calls),
+        }
+        if own and decision.state == "done":  # nothing in it is anybody's but ours
+            logs.say_own("run", "attempt", told)
+            return
         (log.info if decision.state in {"done", "skipped"} else log.warning)(
-            "attempt",
-            event_id=self.claim.event.id,
-            type=self.claim.event.type,
-            handler=self.handler.id,
-            run=self.claim.run,
-            tries=decision.tries,
-            outcome=decision.state if own else "fenced",
-            reason=decision.reason,
-            ms=ended - self.started,
-            since_received_ms=ended - self.claim.event.received,
-            calls=len(self.calls),
-            error=policy.name(error) if error else None,
+            "attempt", **told, reason=decision.reason, error=policy.name(error) if error else None
         )

@@ -1,7 +1,7 @@
 -- Slips that RQ has under way with a worker which does not know them, for the answer of the turn that took them was lost.
 -- Uses claiming.lua.
 -- ARGV: worker name, lease (ms), then per slip that it knows: id, queue, execution
--- Answers a list per slip as `turn` does.
+-- Answers per slip a list as `turn` does.
 
 local worker, lease = ARGV[1], tonumber(ARGV[2])
 local known, found = {}, {}
@@ -11,7 +11,7 @@ for _, composite in ipairs(redis.call('SMEMBERS', K.rq_worker_executions(worker)
   local id, execution = string.match(composite, '^(.+):(.+)$')
   local job = not known[composite] and redis.call('HMGET', K.rq_job(id), 'data', 'origin')
   if job and job[1] then
-    found[#found + 1] = claimed_slip({ id, job[2], execution, job[1] }, worker, lease)
+    tell(found, claimed_slip({ id, job[2], execution, job[1] }, worker, lease))
   elseif job then
     redis.call('SREM', K.rq_worker_executions(worker), composite)
   end

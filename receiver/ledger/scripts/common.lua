@@ -65,6 +65,12 @@ local function write_indexes()
   indexes = {}
 end
 
+-- Lists are told flat, each after its length: Redis sends every list within a list by a write of its own.
+local function tell(answers, list)
+  answers[#answers + 1] = #list
+  for at = 1, #list do answers[#answers + 1] = list[at] end
+end
+
 -- Do the same for many: an error of one is its answer, so that it does not take the others with it.
 local function each(act, ...)
   local fine, answer = pcall(act, ...)
@@ -80,7 +86,7 @@ local function not_due(kind, id) unindex(K.due(), member(kind, id)) end
 -- A slip: an RQ job that carries ids to a worker. It may get lost without harm, so it expires after a day.
 -- The time is part of its id: RQ must never see one id in two places.
 local function write_slip(kind, id, run, queue, iso)
-  local rq_id = redis.sha1hex(kind .. ':' .. id .. ':' .. run .. ':' .. instant .. time[2])
+  local rq_id = string.sub(redis.sha1hex(kind .. ':' .. id .. ':' .. run .. ':' .. instant .. time[2]), 1, 20)
   local key = K.rq_job(rq_id)
   redis.call('HSET', key, 'data', '["receiver.routing.slips.work",null,["' .. kind .. '",' .. cjson.encode(id) .. ',' .. run .. '],{}]',
     'origin', queue, 'description', kind .. ' ' .. id .. ' run ' .. run, 'created_at', iso, 'enqueued_at', iso,

@@ -1,6 +1,6 @@
 -- End runs: attempt record, state, indexes and the next due time in one step. A run that is not the job's own is refused.
--- ARGV: iso, then per run: kind, id, run, token of its claim, state (done, due, skipped, dead, held), due (ms), tries, reason,
---   attempt (JSON or ''), zoho calls, received (ms), quiet ('1': nothing is counted, the run never began), parked reason
+-- ARGV: iso, and as JSON a list per run: kind, id, run, token of its claim, state (done, due, skipped, dead, held), due (ms), tries,
+--   reason, attempt (JSON or ''), zoho calls, received (ms), quiet ('1': nothing is counted, the run never began), parked reason
 -- Answers per run 'ok', 'fenced' or 'error: ...'. One that was ended just so before, whose answer was lost, is 'ok' again.
 
 local iso = ARGV[1]
@@ -59,7 +59,7 @@ end
 -- What ends work makes room, so it must never be refused. (Claims, turns, renewals and the sweep begin alike.)
 redis.call('ZREM', K.due(), '')
 local answers = {}
-for at = 2, #ARGV, 13 do answers[#answers + 1] = each(finish, unpack(ARGV, at, at + 12)) end
+for number, ending in ipairs(cjson.decode(ARGV[2])) do answers[number] = each(finish, unpack(ending)) end
 if #recent > 0 then
   in_pages('LPUSH', K.latencies(), waits)
   redis.call('LTRIM', K.latencies(), 0, 999)

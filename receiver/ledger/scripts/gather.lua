@@ -1,7 +1,7 @@
 -- Take along what waits in the batch of a job that was just claimed: each becomes a run of its own, under the same claim.
 -- A suspect is left where it is, for it runs alone. What was taken along leaves the queue of a limit, where the lead has its place.
 -- ARGV: job that leads, worker (the token of its claim), lease (ms), how many at most, bytes of data at most
--- Uses claiming.lua. Answers a list per job: id, run, tries, deaths, generation, lane, made, and what `told` says.
+-- Uses claiming.lua. Answers per job a list told flat: id, run, tries, deaths, generation, lane, made, and what `told` says.
 
 local lead, worker, lease, most, room = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local found = redis.call('HMGET', K.job(lead), 'state', 'worker', 'policy', 'lane')
@@ -9,7 +9,7 @@ if found[1] ~= 'running' or found[2] ~= worker then return {} end
 local policy = cjson.decode(found[3])
 local waiting = K.batch(policy.batch, found[4] or '')
 redis.call('ZREM', waiting, lead)
-local answers = {}
+local answers, taken = {}, 0
 
 local function take(job)
   local key = K.job(job)
@@ -23,10 +23,11 @@ local function take(job)
   if policy.limit then redis.call('ZREM', K.limit_queue(policy.limit), job) end
   shift(job, 'due', 'running')
   room = room - #said[5]
-  answers[#answers + 1] = { job, run, it[4] or '0', it[5] or '0', it[6] or '0', it[7] or '', it[8] or '0', unpack(said) }
+  tell(answers, { job, run, it[4] or '0', it[5] or '0', it[6] or '0', it[7] or '', it[8] or '0', unpack(said) })
+  taken = taken + 1
 end
 
-while #answers < most and room > 0 do
+while taken < most and room > 0 do
   local job = redis.call('ZRANGEBYSCORE', waiting, '-inf', int(now), 'LIMIT', 0, 1)[1]
   if not job then break end
   redis.call('ZREM', waiting, job)

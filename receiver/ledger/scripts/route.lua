@@ -1,7 +1,7 @@
 -- Finish routing events: open a job for each handler that wants them. Running it again opens nothing twice.
--- ARGV: iso, lease (ms), again (ms), claim first ('1'), then per event: id, run, token of its claim, number of handlers, and per
+-- ARGV: iso, lease (ms), again (ms), claim first ('1'), and as JSON a list per event: id, run, token of its claim, and a list per
 --   handler: id, state (due, dead or skipped), reason, attempt (JSON, for dead), queue, policy (JSON or '')
--- Answers per event the job claimed, '' where there is none, {'fenced'}, or 'error: ...'.
+-- Answers per event the job claimed, or '' where there is none, 'fenced', or 'error: ...'.
 
 local iso, lease, again, claim_first = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
 
@@ -101,22 +101,23 @@ local function told_before(event)
     local found = redis.call('HMGET', K.job(job), 'state', 'run', 'worker')
     if found[1] == 'running' and found[2] == '1' and found[3] == event.token then return job end
   end
-  return { 'fenced' }
+  return 'fenced'
 end
 
 local function route(event)
   if not event.own then return told_before(event) end
-  local key, state = K.event(event.id), 'routed'
-  redis.call('ZREM', K.unrouted(), event.id)
+  local key, state, fields = K.event(event.id), 'routed', {}
   for _, opening in ipairs(event.openings) do
     local handler, state, reason, attempt, queue, policy = unpack(opening)
-    local job = event.id .. ':' .. handler
-    if redis.call('HSETNX', key, '@' .. handler, '') == 1 then
+    local job, field = event.id .. ':' .. handler, '@' .. handler
+    fields[#fields + 1], fields[#fields + 2] = field, ''
+    -- At its first run an event has no jobs yet.
+    if event.run == '1' or redis.call('HEXISTS', key, field) == 0 then
       if state == 'due' then open(event, job, queue, policy) else open_ended(job, state, reason, attempt) end
     end
   end
   if #event.openings == 0 and #handlers_of(event.id) == 0 then state = 'unmatched' end
-  redis.call('HSET', key, 'state', state)
+  redis.call('HSET', key, 'state', state, unpack(fields))
   redis.call('HDEL', key, 'worker', 'since', 'alone', 'given', 'due')
   not_due('e', event.id)
   if state == 'unmatched' then
@@ -128,17 +129,21 @@ local function route(event)
   return event.claimed or ''
 end
 
-local events, answers, at = {}, {}, 4
-local function arg() at = at + 1; return ARGV[at] end
-while at < #ARGV do
-  local event = { place = #events + 1, id = arg(), run = arg(), token = arg(), openings = {} }
-  for opening = 1, tonumber(arg()) do event.openings[opening] = { arg(), arg(), arg(), arg(), arg(), arg() } end
+local events, routed, answers = {}, {}, {}
+for place, told in ipairs(cjson.decode(ARGV[5])) do
+  local event = { place = place, id = told[1], run = told[2], token = told[3], openings = told[4] }
   local found = redis.call('HMGET', K.event(event.id), 'state', 'run', 'worker', 'seq')
   event.own = found[1] == 'running' and found[2] == event.run and found[3] == event.token
   event.seq = found[4]
-  events[event.place] = event
+  events[place] = event
+  if event.own then routed[#routed + 1] = event.id end
 end
--- In the order in which they were accepted, for an order asks whether an earlier event is still unrouted.
+-- In the order in which they were accepted, for an order asks whether an earlier event is still unrouted: of these none is.
 table.sort(events, function(one, other) return (tonumber(one.seq) or 0) < (tonumber(other.seq) or 0) end)
-for _, event in ipairs(events) do answers[event.place] = each(route, event) end
+in_pages('ZREM', K.unrouted(), routed)
+for _, event in ipairs(events) do
+  local answer = each(route, event)
+  answers[event.place] = answer
+  if event.own and string.sub(answer, 1, 6) == 'error:' then redis.call('ZADD', K.unrouted(), event.seq, event.id) end
+end
 return answers

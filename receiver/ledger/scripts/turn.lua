@@ -2,18 +2,19 @@
 -- RQ's registries are written in the same step as the pop, so no crash between the two can lose a slip from sight.
 -- Uses claiming.lua.
 -- ARGV: iso, worker name, seconds of heartbeat, lease (ms, 0: claim nothing), how many, how many of them may be replays, number
---   of queues, queues..., then per done slip: id, queue, execution
+--   of queues, queues..., and as JSON a list per done slip: id, queue, execution
 -- Answers how many slips RQ sees under way here, whether `rq suspend` is in force, whether there were writes of ours lately, and
---   a list per slip taken: id, queue, execution, data, and where it was claimed kind, id, run, token and what `claim` answers.
+--   per slip taken a list told flat: id, queue, execution, data, and where it was claimed kind, id, run, token and what `claim`
+--   answers.
 
 local iso, worker, beat, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local want, replays, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local seconds, mine = now / 1000, K.rq_worker_executions(worker)
 
 local function strike_off()
-  local gone, executions, by_queue = {}, {}, {}
-  for at = 8 + queues, #ARGV, 3 do
-    local id, queue, execution = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local gone, executions = {}, {}
+  for _, slip in ipairs(cjson.decode(ARGV[8 + queues])) do
+    local id, queue, execution = unpack(slip)
     local size, composite = #gone, id .. ':' .. execution
     gone[size + 1], gone[size + 2], gone[size + 3] = K.rq_job(id), K.rq_execution(id, execution), K.rq_executions(id)
     executions[#executions + 1] = composite
@@ -27,10 +28,10 @@ local function strike_off()
   end
 end
 
-local taken, composites = {}, {}
+local answers, composites = {}, {}
 
 local function start(id, queue, data)
-  local execution = string.sub(redis.sha1hex(id .. worker .. instant), 1, 32)
+  local execution = string.sub(redis.sha1hex(id .. worker .. instant), 1, 16)
   local composite, job, key, all = id .. ':' .. execution, K.rq_job(id), K.rq_execution(id, execution), K.rq_executions(id)
   redis.call('HSET', job, 'status', 'started', 'worker_name', worker, 'started_at', iso, 'last_heartbeat', iso)
   redis.call('HSET', key, 'id', execution, 'job_id', id, 'created_at', seconds, 'last_heartbeat', seconds, 'worker_name', worker)
@@ -48,7 +49,7 @@ local function take(id, queue)
   want = want - 1
   if queue == 'zohook_replay' then replays = replays - 1 end
   local slip = start(id, queue, data)
-  taken[#taken + 1] = lease > 0 and claimed_slip(slip, worker, lease) or slip
+  tell(answers, lease > 0 and claimed_slip(slip, worker, lease) or slip)
 end
 
 -- Live events never wait for replays: those have so many threads and no more.
@@ -58,6 +59,7 @@ redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
 strike_off()
 local suspended = redis.call('EXISTS', K.rq_suspended())
 if suspended == 1 then want = 0 end
+answers[1], answers[2], answers[3] = 0, suspended, 0
 for at = 8, 7 + queues do
   local queue = ARGV[at]
   while room(queue) > 0 do
@@ -68,4 +70,5 @@ for at = 8, 7 + queues do
 end
 in_pages('SADD', mine, composites)
 if #composites > 0 then redis.call('EXPIRE', mine, beat + 60) end
-return { redis.call('SCARD', mine), suspended, redis.call('EXISTS', K.writes()), taken }
+answers[1], answers[3] = redis.call('SCARD', mine), redis.call('EXISTS', K.writes())
+return answers
