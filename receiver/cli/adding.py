@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import typer
 
@@ -47,11 +47,11 @@ def add(place: Place, given: Given, own: str | None, *, asks: bool) -> None:
     if name in place.settings.sources:
         raise SettingsError(f"there is a source {name!r} already; `zohook source show {name}` shows it")
     table = _table(place, product, source, given, asks=asks)
-    secret, kept = _secret(place, name, source, own, asks=asks)
+    secret, origin = _secret(place, name, source, own, asks=asks)
     toml = project.with_source(project.toml_of(place.folder), name, table)
     variable = f"ZOHOOK_SECRET_{name.upper()}"
     locks = place.tried(toml, **({variable: secret} if secret else {}))
-    if secret and not kept:
+    if origin in {"given", "made"}:
         project.write_env(place.folder, place.writable(name), secret)
         place.say(".env", variable)
     project.write_toml(place.folder, toml)
@@ -62,7 +62,7 @@ def add(place: Place, given: Given, own: str | None, *, asks: bool) -> None:
         typer.echo(
             f"Zoho cannot reach {place.settings.public_url}: let public_url in {FILE} be your public address.\n"
         )
-    if source.guide.whose == "theirs" and own is None:
+    if source.guide.whose == "theirs" and origin == "made":
         typer.echo(
             f"Give the secret that Zoho shows you with   zohook source rotate {name}\n"
             f"and what came before then is accepted with   zohook reverify --source {name} --yes"
@@ -135,21 +135,23 @@ def _value(text: str) -> Any:
         return text
 
 
-def _secret(place: Place, name: str, source: Source, own: str | None, *, asks: bool) -> tuple[str, bool]:
-    """The secret of a new source, empty where it needs none of the settings; and whether it was there already."""
+def _secret(
+    place: Place, name: str, source: Source, own: str | None, *, asks: bool
+) -> tuple[str, Literal["none", "there", "given", "made"]]:
+    """The secret of a new source, empty where it needs none of the settings, and where it is from."""
     if source.needs != "secret":
         if own is not None:
             raise SettingsError(
                 f"{source.product} takes no secret of yours: it proves itself by {source.guide.proof}"
             )
-        return "", True
+        return "", "none"
     known = place.settings.secrets(name)
     if own is not None and known:
         raise SettingsError(
             f"ZOHOOK_SECRET_{name.upper()} is set already; leave --secret out, or take it out there"
         )
     if known:
-        return ",".join(known), True
+        return ",".join(known), "there"
     if own is None and source.guide.whose == "theirs" and asks:
         own = typer.prompt(
             "The secret that Zoho shows (Enter where it will only show it later)",
@@ -158,8 +160,10 @@ def _secret(place: Place, name: str, source: Source, own: str | None, *, asks: b
             show_default=False,
         )
         own = sound(own) if own else None
+    if own is not None:
+        return own, "given"
     # Where Zoho shows its secret only after it has tried the URL, one that nobody knows holds its place.
-    return own or made(), False
+    return made(), "made"
 
 
 def remove(place: Place, name: str, *, sure: bool) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Any]
 
-pytestmark = [linux, pytest.mark.timeout(120)]
+pytestmark = [linux, pytest.mark.timeout(240)]
 SECRET = "a-static-secret-of-ours"
 TOML = """
 [web]
@@ -36,8 +36,6 @@ def test_what_came_before_the_clock_was_there_is_relayed_by_it(house: Start, tmp
         with house("web"):
             eventually(lambda: answering(f"http://127.0.0.1:{port}"))
             assert zohook(tmp_path, "send", "rules/deal-won", "--set", "name=Ada").returncode == 0
-            assert zohook(tmp_path, "send", "rules/deal-won", "--unsigned").returncode == 1
-            assert "0 relayed, 1 wait" in zohook(tmp_path, "source", "show", "rules").stdout
             with house("clock"):
                 (got,) = old.wait(1, 60)
                 shown = eventually(lambda: _shown(tmp_path, "1 relayed, 0 wait"))

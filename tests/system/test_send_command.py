@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     Start = Callable[..., Any]
 
-pytestmark = [linux, pytest.mark.timeout(120)]
+pytestmark = [linux, pytest.mark.timeout(240)]
 TOML = """
 [web]
 port = {port}
@@ -69,17 +69,12 @@ def test_what_is_sent_is_taken_and_followed(house: Start, tmp_path: Path) -> Non
         assert "crm.Deals.won" in sent.stdout
         assert f"{url}/events/" in sent.stdout
         assert "no worker has looked at it yet" in sent.stdout
-        assert zohook(tmp_path, "send", "books/invoice-minimal").returncode == 0
         assert zohook(tmp_path, "send", "desk/ticket-update-excerpt").returncode == 0
         refused = zohook(tmp_path, "send", "books/invoice-minimal", "--unsigned")
         assert refused.returncode == 1
         assert "401" in refused.stdout
-        page = next(line for line in refused.stdout.splitlines() if f"{url}/deliveries/" in line).rpartition(
-            "/"
-        )[2]
-        again = zohook(tmp_path, "send", "books/invoice-minimal", "--unsigned")
-        assert page not in again.stdout
-        for each in (sent, refused, again):
+        assert f"{url}/deliveries/" in refused.stdout
+        for each in (sent, refused):
             assert "throwawaybookskey01" not in each.stdout + each.stderr
 
 
