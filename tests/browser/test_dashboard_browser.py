@@ -73,7 +73,7 @@ def test_the_page_lives_without_being_loaded_again(chrome: Chrome, site: Site) -
     before = chrome.ask("document.querySelector('#numbers b').textContent")
     event = site.seed.handled("crm.Leads.created", record_id="live")
     chrome.until(f"document.querySelector('#events tr.new[data-id=\"{event.id}\"]') !== null")
-    assert chrome.ask("document.querySelector('#numbers b').textContent") != before
+    chrome.until(f"document.querySelector('#numbers b').textContent !== {before!r}")
     assert chrome.ask("window.same") is True
     assert chrome.complaints() == []
 
