@@ -203,6 +203,32 @@ def test_a_secret_is_rotated_and_a_connection_removed(project: Callable[..., Pro
     assert here.client.id not in {each["client_id"] for each in here.simulator.accounts.summary()["grants"]}
 
 
+def test_a_customer_consents_by_a_link_and_the_key_is_rotated_under_the_running_house(
+    house: Start, project: Callable[..., Project]
+) -> None:
+    """The command makes the link, the customer's browser follows it to Zoho and back, and his connection is listed; a new key seals
+    his tokens while the web process runs, which goes on with it.
+    """
+    here = project("server", more="customers = true")
+    with house("web"):
+        eventually(lambda: up(here.url))
+        link = (
+            here.run("connection", "invite", "acme", "globex", "--label", "Globex").strip().splitlines()[-1]
+        )
+        with httpx.Client(trust_env=False) as browser:
+            assert "Globex" in browser.get(link).text
+            to = browser.post(link, headers={"origin": here.url}).headers["location"]
+            back = browser.post(to, data={"consent": "accept"}).headers["location"]
+            assert "globex" in browser.get(back).text
+            assert browser.get(link).status_code == 404
+        assert "globex" in here.run("connection", "list")
+        assert "seals now" in here.run("keys", "rotate")
+        assert here.run("keys", "list").count("opens") == 1
+        with httpx.Client(trust_env=False) as browser:
+            browser.post(f"{here.url}/sign-in", data={"password": PASSWORD})
+            assert "globex" in browser.get(f"{here.url}/connections").text
+
+
 def up(url: str) -> bool:
     """Whether a web process answers there."""
     try:
