@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from faults_rig import House
 
 
-def compiled(folder: Path) -> Path:
-    """The library that notes what was synced."""
-    library = folder / "fsyncs.so"
+def compiled(name: str, folder: Path) -> Path:
+    """One of our small libraries, to be loaded before a process."""
+    library = folder / f"{name}.so"
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("there is no C compiler to make the recorder of fsync with")
-    source = Path(__file__).with_name("fsyncs.c")
+        pytest.skip("there is no C compiler to make the library with that this is injected by")
+    source = Path(__file__).with_name(f"{name}.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-O1", "-o", library, source, "-ldl"], check=True)
     return library
 

@@ -9,12 +9,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import httpx
 import orjson
 import pytest
+from faults_power import compiled
 from faults_rig import LEASE, ROOT, RULES, children, eventually
 from faults_verdict import begun, judge
 
@@ -24,6 +24,9 @@ from receiver.ledger import read, runs
 from receiver.ledger.accept import Record, accept
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from faults_rig import House
     from faults_verdict import Tally
 
@@ -31,24 +34,18 @@ fault = pytest.mark.fault
 PASSWORD = "a password of the tests"
 
 
-def faketime(offset: str) -> dict[str, str]:
-    """The environment in which a process believes in another time."""
-    found = [str(path) for path in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1")]
-    if not found:
-        pytest.skip("libfaketime is not installed, and a time namespace does not move the wall clock")
-    return {
-        "LD_PRELOAD": found[0],
-        "FAKETIME": offset,
-        "DONT_FAKE_MONOTONIC": "1",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+@pytest.fixture
+def wrong_by(tmp_path: Path) -> Callable[[int], dict[str, str]]:
+    """The environment in which a process's wall clock is wrong by so many seconds."""
+    library = compiled("clocks", tmp_path)
+    return lambda seconds: {"LD_PRELOAD": str(library), "CLOCK_OFFSET": str(seconds)}
 
 
 @fault("F39", "clocks an hour ahead and an hour behind", long=2)
-def test_f39_clock_jumps(house: House, tally: Tally) -> None:
+def test_f39_clock_jumps(house: House, tally: Tally, wrong_by: Callable[[int], dict[str, str]]) -> None:
     """A web process and a worker that are wrong about the time take and handle all the same, once."""
-    for offset in ("+1h", "-1h"):
-        wrong = faketime(offset)
+    for seconds in (3600, -3600):
+        wrong = wrong_by(seconds)
         house.with_only()
         web, worker = house.start("web", environment=wrong), house.start("worker", environment=wrong)
         for _ in range(tally.count):
@@ -62,10 +59,10 @@ def test_f39_clock_jumps(house: House, tally: Tally) -> None:
 
 
 @fault("F40", "one worker two minutes ahead, one two minutes behind", long=3)
-def test_f40_clock_skew(house: House, tally: Tally) -> None:
+def test_f40_clock_skew(house: House, tally: Tally, wrong_by: Callable[[int], dict[str, str]]) -> None:
     """Redis has the time: no lease ends early, nothing runs twice."""
     house.with_only(web=1)
-    workers = [house.start("worker", environment=faketime(offset)) for offset in ("+120s", "-120s")]
+    workers = [house.start("worker", environment=wrong_by(seconds)) for seconds in (120, -120)]
     for _ in range(tally.count):
         lost = read.totals(house.redis)["lost"]
         sent = house.load.send(12, do="sleep", **{"for": LEASE})

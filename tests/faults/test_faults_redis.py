@@ -68,7 +68,7 @@ def test_f6_redis_killed(house: House, tally: Tally, long: bool) -> None:
 @fault("F7", "power cut: what was not synced is gone", short=1, long=50)
 def test_f7_power_cut(house: House, tally: Tally, tmp_path: Path, long: bool) -> None:
     """With `appendfsync always` nothing that was answered is lost; what `everysec` would lose is told."""
-    library = compiled(tmp_path)
+    library = compiled("fsyncs", tmp_path)
     for sync in ("always", "everysec") if long else ("always",):
         for _ in range(tally.count if sync == "always" else 3):
             log = tmp_path / "synced"
@@ -370,7 +370,7 @@ def fail_over(house: House, tally: Tally, replica: Embedded, front: Proxy, strea
 
 def test_the_recorder_of_power_cuts_cuts(tmp_path: Path) -> None:
     """Without it F7 would prove nothing: a Redis that never syncs loses what it was told."""
-    library = compiled(tmp_path)
+    library = compiled("fsyncs", tmp_path)
     log = tmp_path / "synced"
     with Embedded(tmp_path / "own", appendfsync="always", share=False) as server:
         fake: Any = type("Fake", (), {"server": server})
