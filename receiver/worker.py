@@ -39,6 +39,9 @@ BEAT = 5.0
 LOST_THREADS = 0.5
 GRACE = 3.0
 """Seconds that a handler in a process of its own has to come back after its time limit, before that process ends."""
+PARTING = 5.0
+"""Seconds without an answer of Redis after which a worker that stops leaves: shorter than a supervisor's patience. What could not be
+told is run again when its lease is over."""
 
 
 class Waker:
@@ -179,19 +182,38 @@ class Worker(BaseWorker):
         """Finish what runs, give back what was not begun, and sign off."""
         self.stopping.set()
         self.process.draining = self.taker.stopping = True
-        sweeper.stop()
+        sweeper.ask_to_stop()
         self.waker.close()
         self.taker.hands.close()
-        longest = max((each.options.timeout for each in self.process.plugins.handlers.values()), default=60)
-        limit = time.monotonic() + longest + 5
-        while (self._at_work() or self.taker.unsaid()) and time.monotonic() < limit:
-            self._quietly(self._beat)
-            self.bell.clear()
-            if not self._quietly(lambda: self.taker.turn(0)):
-                self.bell.wait(0.05)
+        reached = self._let_finish()
         self.process.close()
-        self._quietly(self.teardown)
+        if reached:
+            sweeper.stop()
+            self._quietly(self.teardown)
         log.info("worker.stopped", name=self.name, worked=self.taker.worked)
+
+    def _let_finish(self) -> bool:
+        """Wait for the threads and tell the ledger what they did; False where Redis is away and nobody can be told."""
+        longest = max((each.options.timeout for each in self.process.plugins.handlers.values()), default=60)
+        heard = time.monotonic()
+        limit = heard + longest + 5
+        while (self._at_work() or self.taker.unsaid()) and time.monotonic() < limit:
+            self.bell.clear()
+            try:
+                self._beat()
+                more = self.taker.turn(0)
+                heard = time.monotonic()
+            except RedisError as error:
+                log.warning("worker.redis", error=str(error))
+                more = False
+                if time.monotonic() > heard + PARTING:
+                    log.warning(
+                        "worker.unsaid", hint="Redis is away; what ran here and could not be told runs again"
+                    )
+                    return False
+            if not more:
+                self.bell.wait(0.05)
+        return True
 
     def _at_work(self) -> bool:
         """Whether threads still work; those that are lost are not waited for."""

@@ -49,9 +49,13 @@ class Sweeper:
         """Begin to sweep, once a tick."""
         self._thread.start()
 
+    def ask_to_stop(self) -> None:
+        """Have it end soon."""
+        self._stop.set()
+
     def stop(self) -> None:
         """End, and leave the lease to others at once."""
-        self._stop.set()
+        self.ask_to_stop()
         if self._thread.is_alive():
             self._thread.join(5)
 

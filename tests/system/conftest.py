@@ -107,8 +107,9 @@ class House:
     def left(self) -> dict[int, str]:
         """Which of the processes that were ever seen under it are still there."""
         now = table()
+        ours = ("receiver", "redis-server", "valkey-server")
         return {
-            pid: now[pid][1] for pid in self.seen if pid in now and "receiver" in now[pid][1] + "redis-server"
+            pid: now[pid][1] for pid in self.seen if pid in now and any(word in now[pid][1] for word in ours)
         }
 
     def end(self) -> None:

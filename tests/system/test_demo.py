@@ -110,7 +110,7 @@ def test_ctrl_c_at_any_moment_leaves_no_process(house: Start) -> None:
 
 
 def test_a_killed_demo_takes_everything_with_it(house: Start) -> None:
-    """After SIGKILL of the demo itself nothing that it started goes on."""
+    """After SIGKILL of the demo itself nothing that it started goes on: a worker does not wait long for a Redis that went first."""
     with house("demo", "--rate", "15") as running:
         under_way(running)
         running.process.kill()
