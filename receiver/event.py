@@ -26,7 +26,7 @@ os.register_at_fork(after_in_child=_chance.seed)  # a child must not make its pa
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _LETTERS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
 
-Origin = Literal["live", "catchup", "poll", "handler"]
+Origin = Literal["live", "catchup", "poll", "handler", "backfill"]
 
 
 def now_ms() -> int:
@@ -40,9 +40,9 @@ def new_id(at: int | None = None) -> str:
     return "".join([_PAIRS[number >> shift & 1023] for shift in range(90, -1, -10)])
 
 
-def id_within(whole: str, index: int) -> str:
+def id_within(whole: str, part: int | str) -> str:
     """The id of a part, the same whenever it is asked for: of the time of the whole, and of a hash in the place of chance."""
-    chance = hashlib.sha256(f"{whole}|{index}".encode()).digest()[:7]
+    chance = hashlib.sha256(f"{whole}|{part}".encode()).digest()[:7]
     return whole[:10] + base64.b32encode(chance)[:10].translate(_LETTERS).decode()
 
 

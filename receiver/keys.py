@@ -158,6 +158,11 @@ def replays_running() -> str:
     return "zh:rp:running"
 
 
+def backfill(wish: str) -> str:
+    """String: the backfill that was begun last with these arguments, a replay's id. 30 days."""
+    return f"zh:bf:{wish}"
+
+
 def mark(dedupe: str) -> str:
     """String: the event that a fact became. 7 days for native identities, 60 seconds where only bytes can be compared."""
     return f"zh:m:{dedupe}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from receiver.cli import connection, keys, operate, source
+from receiver.cli.backfill import run as backfill
 from receiver.cli.reverify import reverify
 from receiver.errors import SettingsError
 
@@ -257,6 +258,7 @@ def version() -> None:
 
 
 operate.add(app)
+app.command("run")(backfill)
 app.command()(reverify)
 app.add_typer(connection.app, name="connection")
 app.add_typer(keys.app, name="keys")

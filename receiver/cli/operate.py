@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from redis import Redis
 
+    from receiver.ledger.runs import Mode
     from receiver.routing.dead_letters import Filter
-    from receiver.routing.replays import Mode, Replay
+    from receiver.routing.replays import Replay
 
 Folder = Annotated[Path | None, typer.Option("--folder", "-C", help="The project's folder.")]
 SHOWN = 20
@@ -73,7 +74,7 @@ def cancel(
     """Cancel a retry or rerun: nothing more of it is given to the workers, and what fails is not tried again."""
     from receiver.routing import replays
 
-    with _ledger(folder) as redis:
+    with ledger(folder) as redis:
         if replay is None:
             _list(replays.recorded(redis, SHOWN))
             return
@@ -98,7 +99,7 @@ def pause(
     """Pause a handler, a queue or a source. Deliveries are still accepted; their work waits on hold and burns no tries."""
     from receiver.ledger import read, runs
 
-    with _ledger(folder) as redis:
+    with ledger(folder) as redis:
         if what is None:
             for each, waiting in read.paused(redis).items():
                 typer.echo(f"{each}  {waiting} waiting")
@@ -120,7 +121,7 @@ def resume(
     """End a pause: what waited is due at once."""
     from receiver.ledger import runs
 
-    with _ledger(folder) as redis:
+    with ledger(folder) as redis:
         released = runs.resume(redis, _pausable(what))
     typer.echo(f"{_pausable(what)} goes on; {released} waited")
 
@@ -148,7 +149,8 @@ def _pausable(what: str) -> str:
         raise SettingsError(str(error)) from None
 
 
-def _ledger(folder: Path | None) -> _Ledger:
+def ledger(folder: Path | None) -> _Ledger:
+    """The project's Redis for the length of a command."""
     return _Ledger(folder)
 
 
@@ -206,7 +208,7 @@ def _replay(
     from receiver.routing import replays
     from receiver.routing.dead_letters import select
 
-    with _ledger(folder) as redis:
+    with ledger(folder) as redis:
         if job is not None:
             _one(redis, mode, job, folder, yes=yes)
             return

@@ -66,7 +66,7 @@ def sign_out(request: Request) -> Response:
 
 def run_jobs(request: Request) -> Response:
     """Retry or rerun the jobs that the form names, at once."""
-    mode: replays.Mode = "rerun" if _field(request, "mode") == "rerun" else "retry"
+    mode: runs.Mode = "rerun" if _field(request, "mode") == "rerun" else "retry"
     here, known = house(request), session(request)
     by = f"dashboard, {known.role}" if known else "dashboard"
     jobs = form(request).get("job", [])[:SHOWN_MOST]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 log = logs.get("runs")
 Kind = Literal["e", "j"]
 State = Literal["due", "running", "done", "skipped", "held", "dead"]
+Mode = Literal["retry", "rerun"]
 FINISHED = frozenset({"done", "skipped", "dead"})
 WRITES_KEPT = 900
 """Seconds that our own writes are kept, for events may wait a while to be routed."""
@@ -270,7 +271,7 @@ def release(redis: Redis, reason: str, limit: int = 500) -> int:
 def replay_many(
     redis: Redis,
     found: Sequence[tuple[Kind, str]],
-    mode: Literal["retry", "rerun"] = "retry",
+    mode: Mode = "retry",
     again: float = 30,
     part_of: str = "",
 ) -> list[str]:
@@ -283,9 +284,7 @@ def replay_many(
     return ["gone" if isinstance(word, Exception) else word.decode() for word in call_together(redis, calls)]
 
 
-def replay(
-    redis: Redis, kind: Kind, found_id: str, mode: Literal["retry", "rerun"] = "retry", again: float = 30
-) -> str:
+def replay(redis: Redis, kind: Kind, found_id: str, mode: Mode = "retry", again: float = 30) -> str:
     """`replay_many` of one."""
     return replay_many(redis, [(kind, found_id)], mode, again)[0]
 

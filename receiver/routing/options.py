@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Key = Any
 """`"record"`, `True` (the handler's `key=`), or a function of the event that gives the key."""
 
-ORIGINS = ("live", "catchup", "poll", "handler")
+ORIGINS = ("live", "catchup", "poll", "handler", "backfill")
 DAY = 86_400.0
 
 

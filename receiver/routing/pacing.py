@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from receiver.routing.options import Options
     from receiver.routing.plugins import Handler
 
+OF_LIVE = frozenset({"order", "on_dead", "yields", "latest", "debounce", "longest"})
+"""What of a policy is for events as they come, and not for those of a backfill."""
 _WINDOWS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LARGEST = 500
 """Events in one batch: each is a lease to renew, and all of them are in memory at once."""

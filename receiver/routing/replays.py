@@ -1,4 +1,5 @@
-"""Replays: finished jobs run again, one or many, at a rate, in a lane that live events never wait for.
+"""Replays: finished jobs run again, one or many, at a rate, in a lane that live events never wait for. A backfill is one whose jobs
+are of records that had no event.
 
 A replay is a record and a list of jobs in Redis. Whichever worker sweeps gives the next of them to the workers, so a replay needs
 nobody to wait for it and goes on when a process dies. What it has given fails and is retried in the same lane, no faster than the
@@ -14,7 +15,7 @@ import orjson
 
 from receiver import keys, logs
 from receiver.event import new_id, now_ms
-from receiver.ledger import runs
+from receiver.ledger import backfills, runs
 from receiver.routing.dead_letters import Filter
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from receiver.routing.policy import Decision
 
 log = logs.get("replays")
-Mode = Literal["retry", "rerun"]
+Mode = Literal["retry", "rerun", "backfill"]
+State = Literal["reading", "running", "done", "cancelled"]
 RATE = 20.0
 """Jobs a second where nobody says otherwise."""
 PAGE = 500
@@ -37,11 +39,14 @@ LAG = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The record of one replay. `chosen` jobs were meant; `ok` are given to the workers, `open` were open already, `gone` are no more."""
+    """The record of one replay. `chosen` jobs were meant; `ok` are given to the workers, `open` were open already, `gone` are no more.
+
+    A backfill is `reading` while its records are asked of Zoho, which a command does; nothing of it is given till then.
+    """
 
     id: str
     mode: Mode
-    state: Literal["running", "done", "cancelled"]
+    state: State
     filter: Filter
     rate: float
     by: str
@@ -58,12 +63,12 @@ class Replay:
 
 
 def start(
-    redis: Redis, mode: Mode, wanted: Filter, jobs: Sequence[str], *, rate: float = RATE, by: str = ""
+    redis: Redis, mode: runs.Mode, wanted: Filter, jobs: Sequence[str], *, rate: float = RATE, by: str = ""
 ) -> str:
     """Begin to run jobs again (newest first, as `select` gives them), the oldest first; the replay's id."""
     found = new_id()
     pipe = redis.pipeline()
-    _record(pipe, Replay(found, mode, "running" if jobs else "done", wanted, rate, by, now_ms(), len(jobs)))
+    record(pipe, Replay(found, mode, "running" if jobs else "done", wanted, rate, by, now_ms(), len(jobs)))
     for first in range(0, len(jobs), 1_000):
         pipe.lpush(keys.replay_jobs(found), *jobs[first : first + 1_000])
     if jobs:
@@ -74,7 +79,7 @@ def start(
     return found
 
 
-def at_once(redis: Redis, mode: Mode, jobs: Sequence[str], again: float, *, by: str) -> list[str]:
+def at_once(redis: Redis, mode: runs.Mode, jobs: Sequence[str], again: float, *, by: str) -> list[str]:
     """Run these few jobs again at once; the word of each ("ok", "open", "gone"), which is recorded too."""
     found = new_id()
     words = runs.replay_many(redis, [("j", job) for job in jobs], mode, again, found)
@@ -82,12 +87,13 @@ def at_once(redis: Redis, mode: Mode, jobs: Sequence[str], again: float, *, by: 
         wanted = Filter(job=jobs[0] if len(jobs) == 1 else "")
         counts = {word: words.count(word) for word in ("ok", "open", "gone")}
         pipe = redis.pipeline()
-        _record(pipe, Replay(found, mode, "done", wanted, 0, by, now_ms(), len(jobs), **counts))
+        record(pipe, Replay(found, mode, "done", wanted, 0, by, now_ms(), len(jobs), **counts))
         pipe.execute()
     return words
 
 
-def _record(pipe: Redis, said: Replay) -> None:
+def record(pipe: Redis, said: Replay) -> None:
+    """Write the record of a replay; the last 200 are kept."""
     fields = {**asdict(said), "filter": orjson.dumps(asdict(said.filter)), "last": said.at}
     pipe.hset(keys.replay(said.id), mapping=cast("Mapping[Any, Any]", fields))
     pipe.expire(keys.replay(said.id), LIFE)
@@ -113,14 +119,12 @@ def _advance(redis: Redis, found: str, again: float) -> int:
     allowed = min(PAGE, int((now_ms() - began) / each)) if each else PAGE
     if allowed <= 0:
         return 0
-    jobs = [
-        job.decode() for job in cast("list[bytes]", redis.lrange(keys.replay_jobs(found), 0, allowed - 1))
-    ]
-    words = runs.replay_many(redis, [("j", job) for job in jobs], cast("Mode", mode.decode()), again, found)
+    jobs = cast("list[bytes]", redis.lrange(keys.replay_jobs(found), 0, allowed - 1))
+    words = _given(redis, found, mode.decode(), jobs, again)
     pipe = redis.pipeline()
     for job, word in zip(jobs, words, strict=True):
         pipe.lrem(
-            keys.replay_jobs(found), 1, job
+            keys.replay_jobs(found), 1, job.decode()
         )  # after it was given: whoever dies between gives it twice and not never
         pipe.hincrby(keys.replay(found), word, 1)
     pipe.hset(keys.replay(found), "last", int(began + each * len(jobs)))
@@ -130,7 +134,16 @@ def _advance(redis: Redis, found: str, again: float) -> int:
     return words.count("ok")
 
 
-def _end(redis: Redis, found: str, state: str) -> None:
+def _given(redis: Redis, found: str, mode: str, jobs: Sequence[bytes], again: float) -> list[str]:
+    if mode == "backfill":
+        told = cast("dict[bytes, bytes]", redis.hgetall(keys.replay(found)))
+        said = {name.decode(): value.decode() for name, value in told.items()}
+        return backfills.give(redis, found, said, [orjson.loads(each) for each in jobs], again)
+    asked = [("j", job.decode()) for job in jobs]
+    return runs.replay_many(redis, asked, cast("runs.Mode", mode), again, found)  # type: ignore[arg-type]
+
+
+def _end(redis: Redis, found: str, state: State) -> None:
     pipe = redis.pipeline()
     pipe.hset(keys.replay(found), "state", state)
     pipe.srem(keys.replays_running(), found)
@@ -148,7 +161,7 @@ def cancel(redis: Redis, found: str) -> Literal["cancelled", "over", "gone"]:
     if state is None:
         return "gone"
     _end(redis, found, "cancelled")
-    return "cancelled" if state == b"running" else "over"
+    return "cancelled" if state in {b"running", b"reading"} else "over"
 
 
 def paced(redis: Redis, job: str, decision: Decision) -> Decision:
@@ -180,7 +193,7 @@ def _read(row: dict[bytes, bytes]) -> Replay:
     return Replay(
         told["id"],
         cast("Mode", told["mode"]),
-        cast("Literal['running', 'done', 'cancelled']", told["state"]),
+        cast("State", told["state"]),
         Filter(**orjson.loads(told["filter"])),
         float(told["rate"]),
         told["by"],

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from receiver.simulator.desk_records import refusal
 from receiver.simulator.wire import Answer, whole
+from receiver.simulator.world import instant
 
 if TYPE_CHECKING:
     from receiver.simulator.wire import Call, Json
@@ -37,8 +39,11 @@ PARAMS = {
         "_all",
         "sortBy",
         "departmentId",
+        "modifiedTimeRange",
     },
 }
+MOMENT = r"(?:19|20)\d\d-\d\d?-\d\d?T\d\d?:\d\d?:\d\d?(?:\.\d{0,3})?Z"
+SPAN = re.compile(f"({MOMENT}),({MOMENT})")
 
 
 def _known(call: Call, what: str) -> None:
@@ -56,10 +61,25 @@ def listed(call: Call, rows: dict[str, Json], what: str) -> Answer:
         wanted = call.param(name)
         if wanted:
             found = [row for row in found if str(row.get(name)) in wanted.split(",")]
-    if call.param("sortBy").lstrip("-") in ("createdTime", "modifiedTime"):
-        key = call.param("sortBy").lstrip("-")
-        found.sort(key=lambda row: str(row[key]), reverse=call.param("sortBy").startswith("-"))
+    _sort(found, call)
     return page(call, found)
+
+
+def _sort(found: list[Json], call: Call) -> None:
+    key = call.param("sortBy").lstrip("-")
+    if key in ("createdTime", "modifiedTime"):
+        found.sort(key=lambda row: str(row[key]), reverse=call.param("sortBy").startswith("-"))
+
+
+def _changed(found: list[Json], span: str) -> list[Json]:
+    """Those that were changed between two times; Desk refuses any other spelling of them."""
+    if not span:
+        return found
+    match = SPAN.fullmatch(span)
+    if match is None:
+        raise refusal(422, "UNPROCESSABLE_ENTITY", "The value passed for 'modifiedTimeRange' is not valid")
+    low, high = (instant(each) or 0.0 for each in match.groups())
+    return [row for row in found if low <= (instant(str(row["modifiedTime"])) or 0.0) <= high]
 
 
 def searched(call: Call, rows: dict[str, Json]) -> Answer:
@@ -69,6 +89,8 @@ def searched(call: Call, rows: dict[str, Json]) -> Answer:
         wanted = call.param(name).casefold()
         if wanted:
             found = [row for row in found if wanted.rstrip("*") in str(row.get(name) or "").casefold()]
+    found = _changed(found, call.param("modifiedTimeRange"))
+    _sort(found, call)
     everything = call.param("_all").casefold().strip("*")
     if everything:
         found = [row for row in found if everything in str(row).casefold()]

@@ -21,6 +21,7 @@ PAGE = 200
 BY_NUMBER = 2000
 """Records that can be paged to by number; further ones need the page_token of the page before."""
 FIELDS = 50
+FIRST = {"page": "1"}
 
 
 class Reads:
@@ -95,8 +96,28 @@ class Reads:
         Fields are mandatory, at most 50. Pages are read as they are needed. `modified_since` is a time with
         its zone. https://www.zoho.com/crm/developer/docs/api/v8/get-records.html
         """
-        headers = {"If-Modified-Since": stamp(modified_since)} if modified_since else {}
-        return self._pages(f"/{part(module)}", {"fields": _fields(fields), **texts(params)}, headers)
+        return self._pages(*self._listing(module, fields, modified_since, params))
+
+    def page(
+        self,
+        module: str,
+        *,
+        fields: Sequence[str],
+        modified_since: datetime | str | None = None,
+        after: Mapping[str, str] | None = None,
+        **params: Any,
+    ) -> tuple[Sequence[Record], Mapping[str, str] | None]:
+        """One page of `list`, and what to give as `after` for the next one; None where there is no further one.
+
+        A place past 2,000 records is a page_token, which is good for a day.
+        """
+        return self._page(*self._listing(module, fields, modified_since, params), after or FIRST)
+
+    def _listing(
+        self, module: str, fields: Sequence[str], since: datetime | str | None, params: Mapping[str, Any]
+    ) -> tuple[str, Mapping[str, str], Mapping[str, str]]:
+        headers = {"If-Modified-Since": stamp(since)} if since else {}
+        return f"/{part(module)}", {"fields": _fields(fields), **texts(params)}, headers
 
     def search(
         self,
@@ -190,26 +211,31 @@ class Reads:
         return rows[0]
 
     def _pages(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Record]:
+        """The rows of all pages, each read when it is needed."""
+        at: Mapping[str, str] | None = FIRST
+        while at is not None:
+            rows, at = self._page(path, params, headers, at)
+            yield from rows
+
+    def _page(
+        self, path: str, params: Mapping[str, str], headers: Mapping[str, str], at: Mapping[str, str]
+    ) -> tuple[Sequence[Record], Mapping[str, str] | None]:
         """By page number to 2,000 records, and by page_token from there; the two exclude each other."""
-        at: dict[str, str] = {"page": "1"}
         size = int(params.get("per_page") or PAGE)
-        while True:
-            asked = {**params, "per_page": str(size), **at}
-            data = self._zoho.send(Ask(self.product, "GET", self.base + path, asked, headers=headers)).data
-            yield from rows_of(data, "data")
-            info = _info(data) if data else {}
-            if not info.get("more_records"):
-                return
-            number = int(at.get("page", self.by_number)) + 1
-            token = info.get("next_page_token")
-            if number * size <= self.by_number:
-                at = {"page": str(number)}
-            elif token:
-                at = {"page_token": str(token)}
-            else:
-                raise Unavailable(
-                    f"{self.product} {path}: more records, but no page_token to them", code="no_page_token"
-                )
+        asked = {**params, "per_page": str(size), **at}
+        data = self._zoho.send(Ask(self.product, "GET", self.base + path, asked, headers=headers)).data
+        rows = rows_of(data, "data")
+        info = _info(data) if data else {}
+        if not info.get("more_records"):
+            return rows, None
+        number = int(at.get("page", self.by_number)) + 1
+        if number * size <= self.by_number:
+            return rows, {"page": str(number)}
+        if token := info.get("next_page_token"):
+            return rows, {"page_token": str(token)}
+        raise Unavailable(
+            f"{self.product} {path}: more records, but no page_token to them", code="no_page_token"
+        )
 
 
 def stamp(moment: datetime | str) -> str:

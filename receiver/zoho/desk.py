@@ -142,19 +142,24 @@ class Desk:
         """The portals that this consent reaches, with their ids; the one call that needs no portal."""
         return _rows(self._zoho.send(Ask("desk", "GET", f"{BASE}/organizations")).data)
 
+    def page(
+        self, resource: str, start: int = 0, *, search: bool = False, **params: Any
+    ) -> tuple[Sequence[Record], int | None]:
+        """One page of `list`, or of `search`, from the record of that number on, and where the next one begins; None at the end."""
+        path = f"/{part(resource)}/search" if search else f"/{part(resource)}"
+        return self._page(path, texts(params), start)
+
     def _pages(self, path: str, params: Mapping[str, str]) -> Iterator[Record]:
-        size = int(params.get("limit") or PAGE)
-        start = int(params.get("from") or 0)
-        while True:
-            rows = _rows(
-                self._send(
-                    Ask("desk", "GET", BASE + path, {**params, "from": str(start), "limit": str(size)})
-                )
-            )
+        start: int | None = int(params.get("from") or 0)
+        while start is not None:
+            rows, start = self._page(path, params, start)
             yield from rows
-            if len(rows) < size:
-                return
-            start += size
+
+    def _page(self, path: str, params: Mapping[str, str], start: int) -> tuple[Sequence[Record], int | None]:
+        size = int(params.get("limit") or PAGE)
+        asked = {**params, "from": str(start), "limit": str(size)}
+        rows = _rows(self._send(Ask("desk", "GET", BASE + path, asked)))
+        return rows, None if len(rows) < size else start + size
 
     def _record(
         self,

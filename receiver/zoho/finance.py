@@ -67,18 +67,21 @@ class Finance:
         """The records of a resource one by one; `filters` are the product's own query parameters. Pages of 200 are
         read as needed.
         """
-        params = texts(filters)
-        size = params.get("per_page", str(PAGE))
-        for page in range(1, 10_000):
-            asked = {**params, "page": str(page), "per_page": size}
-            data = self._call("GET", f"/{part(resource)}", params=asked).data
-            rows = data.get(_many(resource)) if isinstance(data, dict) else None
-            if not isinstance(rows, list):
-                raise Unavailable(f"{self._product}: the answer has no list of {resource}", code="misfit")
+        number: int | None = 1
+        while number is not None:
+            rows, number = self.page(resource, number, **filters)
             yield from rows
-            context = data.get("page_context")
-            if not (isinstance(context, dict) and context.get("has_more_page")):
-                return
+
+    def page(self, resource: str, number: int, **filters: Any) -> tuple[Sequence[Record], int | None]:
+        """One page of `list`, counted from 1, and the number of the next one; None where there is no further one."""
+        asked = {"per_page": str(PAGE), **texts(filters), "page": str(number)}
+        data = self._call("GET", f"/{part(resource)}", params=asked).data
+        rows = data.get(_many(resource)) if isinstance(data, dict) else None
+        if not isinstance(rows, list):
+            raise Unavailable(f"{self._product}: the answer has no list of {resource}", code="misfit")
+        context = data.get("page_context")
+        more = isinstance(context, dict) and context.get("has_more_page")
+        return rows, number + 1 if more else None
 
     def create(self, resource: str, values: Mapping[str, Any], **params: Any) -> Record:
         """Makes a record. Never sent again once it may have arrived: prefer `ensure`, so that a lost answer
@@ -211,6 +214,11 @@ class Books(Finance):
             touch=invoice_id,
             safe=True,
         )
+
+
+def one_of(resource: str) -> str:
+    """What one of a resource is called in Zoho's answers and in our event types: invoices -> invoice."""
+    return _singular(resource)
 
 
 def _singular(resource: str) -> str:
