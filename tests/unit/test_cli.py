@@ -84,6 +84,7 @@ def test_every_command_has_help(zohook: Run) -> None:
         "simulator",
         "retry",
         "rerun",
+        "run",
         "cancel",
         "pause",
         "resume",
