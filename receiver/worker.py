@@ -132,7 +132,7 @@ class Worker(BaseWorker):
                 if self._crippled():
                     return 1
                 self.bell.clear()
-                if self.taker.turn(self.taker.hands.idle()):
+                if self.taker.turn(self.taker.hands.room()):
                     continue
                 if burst and (self.taker.suspended or self._nothing_left()):
                     return 0
@@ -143,7 +143,7 @@ class Worker(BaseWorker):
         return 0
 
     def _rest(self, seconds: float) -> None:
-        if self.taker.hands.idle() and not self.taker.suspended:
+        if self.taker.hands.room() and not self.taker.suspended:
             self.waker.ask()
         self.bell.wait(seconds)
 

@@ -1,10 +1,14 @@
 """The threads of a worker. Whoever is woken wakes the next before it begins, so a job that waits keeps none behind it waiting,
 and a batch of jobs that take microseconds wakes one thread instead of all.
+
+Where jobs are that short a few more are taken than there are idle threads, so that the threads have work while the ledger is told
+of the last: as many as will have begun within `SOON`, as far as those before them tell.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -12,6 +16,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 Work = TypeVar("Work")
+
+SOON = 0.01
+"""Seconds within which what is taken should begin."""
+AHEAD = 4
+"""How many per thread may be there at most, begun and not begun."""
+UNKNOWN = 1.0
+"""How long jobs take until some have ended, in seconds: too long to take any ahead."""
+LATEST = 0.1
+"""How much the job that ended last counts in what jobs are thought to take."""
 
 
 class Hands(Generic[Work]):
@@ -21,6 +34,9 @@ class Hands(Generic[Work]):
         self._act = act
         self._inbox: deque[Work] = deque()
         self._working = [False] * count
+        self._began = [0.0] * count
+        self._moved = 0.0
+        self._takes = UNKNOWN
         self._bell = threading.Lock()
         self._bell.acquire()
         self._rung = self._closed = False
@@ -36,17 +52,37 @@ class Hands(Generic[Work]):
 
     def give(self, work: Iterable[Work]) -> None:
         """Have this done."""
+        if not self._inbox:
+            self._moved = time.monotonic()
         self._inbox.extend(work)
         if self._inbox:
             self._ring()
 
     def idle(self) -> int:
-        """How many threads have nothing to do, and nothing coming."""
+        """How many threads have nothing to do, and nothing coming; below 0 where more is there than they can begin at once."""
         return len(self._working) - self.busy()
+
+    def room(self) -> int:
+        """How many more would begin at once, or soon."""
+        busy, now = self.busy(), time.monotonic()
+        at_once = len(self._working) - busy
+        quick = sum(not began or now - began < SOON for began in self._began)
+        soon = min(int(quick * SOON / self._takes), AHEAD * len(self._working))
+        return max(at_once, soon - busy, 0)
 
     def busy(self) -> int:
         """How many have something to do or coming."""
         return sum(self._working) + len(self._inbox)
+
+    def left_waiting(self, seconds: float) -> list[Work]:
+        """What was given and is taken back, because no thread has begun anything for so long: others may have time for it."""
+        found: list[Work] = []
+        while self._inbox and time.monotonic() - self._moved > seconds:
+            try:
+                found.append(self._inbox.pop())
+            except IndexError:  # it was begun just now
+                break
+        return found
 
     def close(self) -> None:
         """Let the threads end once everything is done."""
@@ -76,4 +112,7 @@ class Hands(Generic[Work]):
                 continue
             if self._inbox:
                 self._ring()
+            self._began[number] = self._moved = began = time.monotonic()
             self._act(work)
+            self._began[number] = 0.0
+            self._takes += (time.monotonic() - began - self._takes) * LATEST

@@ -56,12 +56,15 @@ class Taker:
         self.under_way: dict[str, Slip] = {}
         self.suspended = self.stopping = self._writes = False
         self.worked = 0
+        self._patience = min(1.0, process.settings.worker.lease / 3)
 
-    def turn(self, idle: int) -> bool:
-        """One turn with so many threads to take work for; whether there is more to do at once. Raises RedisError."""
+    def turn(self, room: int) -> bool:
+        """One turn that takes work for so much room; whether there is more to do at once. Raises RedisError."""
+        for work in self.hands.left_waiting(self._patience):
+            self._give_back(work, "given back by a worker whose threads were all busy")
         endings, done = self._endings.take(), [self._done.popleft() for _ in range(len(self._done))]
         routes, self._routes = self._routes, []
-        want = max(0, idle - len(routes))
+        want = max(0, room - len(routes))
         if not (want or endings or routes or done):
             return False
         ended = [(each.claim, each.ending) for each in endings]
@@ -172,12 +175,11 @@ class Taker:
         slip, claim = work
         ended = partial(self._ended, slip)
         try:
-            if claim is None:
-                self._run_alone(slip)
-            elif self.stopping:
-                # Claimed but not begun: due again at once, and no try is counted.
-                back = Ending("due", claim.tries, now_ms(), "given back by a worker that stops", quiet=True)
-                self._process.finish(claim, back, lambda _own: ended())
+            if self.stopping:
+                self._give_back(work, "given back by a worker that stops")
+            elif claim is None:
+                self._process.run_alone(*cast("tuple[Kind, str, int]", slip.ids()))
+                ended()
             else:
                 self.worked += 1
                 run.run_job(self._process, claim, ended)
@@ -185,16 +187,18 @@ class Taker:
             log.exception("slip.failed", slip=slip.id)
             ended()
 
-    def _run_alone(self, slip: Slip) -> None:
-        if self.stopping:
-            try:
-                turns.give_back(self._process.redis, self._process.name, [slip])
-            except RedisError as error:
-                log.warning("slip.not_given_back", slip=slip.id, error=str(error))
+    def _give_back(self, work: Work, reason: str) -> None:
+        """Let others have what was not begun: what is claimed is due again at once, and no try is counted."""
+        slip, claim = work
+        if claim is not None:
+            back = Ending("due", claim.tries, now_ms(), reason, quiet=True)
+            self._process.finish(claim, back, lambda _own: self._ended(slip))
             return
-        kind, found, number = cast("tuple[Kind, str, int]", slip.ids())
-        self._process.run_alone(kind, found, number)
-        self._ended(slip)
+        self.under_way.pop(slip.id, None)
+        try:
+            turns.give_back(self._process.redis, self._process.name, [slip])
+        except RedisError as error:
+            log.warning("slip.not_given_back", slip=slip.id, error=str(error))
 
     def _ended(self, slip: Slip) -> None:
         self._done.append(slip)

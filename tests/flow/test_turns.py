@@ -157,3 +157,37 @@ def test_threads_end_when_they_are_closed_after_all_is_done() -> None:
         time.sleep(0.01)
     assert sorted(done) == list(range(100))
     assert not any(thread.is_alive() for thread in hands._threads)
+
+
+def test_what_was_taken_ahead_of_a_job_that_sticks_is_soon_due_for_others(house: MakeHouse) -> None:
+    """Short jobs let a worker take more than it has threads; when these stick, another one does what has not begun, in no new try."""
+    free, seen = threading.Event(), []
+
+    @on("crm.**")
+    def sticks(event) -> None:
+        if event.data.get("sticks"):
+            free.wait(20)
+        else:
+            seen.append(event.tries)
+
+    home = house(sticks, threads=2, lease=3, tick=0.1)
+    one = taker(home)
+    for _ in range(150):
+        home.accept()
+    limit = time.monotonic() + 20
+    while len(seen) < 150:
+        one.turn(one.hands.room())
+        assert time.monotonic() < limit
+    for number in range(8):
+        home.accept(data={"sticks": number < 2})
+    while read.totals(home.redis)["done"] < 156:
+        one.turn(one.hands.room())
+        assert time.monotonic() < limit
+        home.sweeper.once()
+        home.work() if not one.hands.room() else None
+    assert len(seen) == 156
+    assert set(seen) == {0}
+    free.set()
+    work_off(one)
+    assert read.totals(home.redis)["done"] == 158
+    assert read.totals(home.redis)["lost"] == 0
