@@ -71,6 +71,8 @@ class CallLimits(Table):
 
     in_flight: int | None = Field(default=None, ge=0)
     per_minute: int | None = Field(default=None, ge=0)
+    window: float | None = Field(default=None, gt=0, le=3600)
+    """Seconds that `per_minute` counts over, where it is no minute."""
     credits: int | None = Field(default=None, ge=0)
     """In 24 hours: CRM's and Desk's credits, the calls a day of the others."""
 

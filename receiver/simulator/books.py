@@ -100,6 +100,7 @@ class Books:
         if call.token is None:
             raise wrong(57, "You are not authorized to perform this operation", 401)
         now = self.world.now()
+        self.minute.span = self.limits.books_minute
         if self.minute.used(now) >= self.limits.books_per_minute:
             self.blocked_until = now + self.limits.books_block
         if now < self.blocked_until:

@@ -41,6 +41,7 @@ class Limits:
     bulk_by_hand: bool = False
     # Books
     books_per_minute: int = 100
+    books_minute: float = 60.0
     books_block: float = 60.0
     books_per_day: int = 10_000
     books_concurrency: int = 10
@@ -59,7 +60,7 @@ class Window:
     """A sum over the last `span` seconds."""
 
     def __init__(self, span: float) -> None:
-        self._span = span
+        self.span = span
         self._marks: deque[tuple[float, int]] = deque()
         self._sum = 0
 
@@ -68,7 +69,7 @@ class Window:
         self._sum += cost
 
     def used(self, now: float) -> int:
-        while self._marks and self._marks[0][0] <= now - self._span:
+        while self._marks and self._marks[0][0] <= now - self.span:
             self._sum -= self._marks.popleft()[1]
         return self._sum
 

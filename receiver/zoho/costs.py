@@ -26,12 +26,13 @@ FINANCE = frozenset({"books", "inventory", "invoice", "billing", "expense"})
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What is allowed at one place. 0 is no limit; `credits` are for 24 hours."""
+    """What is allowed at one place. 0 is no limit; `credits` are for 24 hours, `per_minute` for `window` seconds."""
 
     in_flight: int = 0
     heavy: int = 0
     per_minute: int = 0
     credits: int = 0
+    window: float = 60.0
 
 
 def allowed(product: str, settings: ConnectionSettings) -> Allowed:
@@ -46,6 +47,7 @@ def allowed(product: str, settings: ConnectionSettings) -> Allowed:
         heavy=min(found.heavy, given.get("in_flight", found.heavy)),
         per_minute=given.get("per_minute", found.per_minute),
         credits=given.get("credits", found.credits),
+        window=given.get("window", found.window),
     )
 
 

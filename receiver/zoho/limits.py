@@ -82,7 +82,7 @@ class Limits:
         while True:
             given = [
                 place.name, call, int(place.lease * 1000), most.in_flight, most.heavy if heavy else 0, most.per_minute, most.credits,
-                costs.cost(ask), int(behind),
+                costs.cost(ask), int(behind), int(most.window * 1000),
             ]  # fmt: skip
             try:
                 said = self._admit(args=[text(each) for each in given])

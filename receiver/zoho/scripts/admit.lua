@@ -1,8 +1,9 @@
--- (place, call, lease, in flight, heavy in flight or 0, a minute, credits a day, cost, '1' for work that live events go before)
+-- (place, call, lease, in flight, heavy in flight or 0, a minute, credits a day, cost, '1' for work that live events go before,
+--  milliseconds that the minute has)
 -- -> {0} where the call may be made; else {milliseconds until it may be asked again, why, '1' where it is a block and not a queue}
 local place, call, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local most, most_heavy, minute, credits, cost = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local behind, now = ARGV[9] == '1', now_ms()
+local behind, window, now = ARGV[9] == '1', tonumber(ARGV[10]), now_ms()
 
 local why = redis.call('GET', K.calls_blocked(place))
 if why then return { math.max(1, redis.call('PTTL', K.calls_blocked(place))), why, '1' } end
@@ -37,16 +38,18 @@ local full = most > 0 and places(K.calls_in_flight(place), most, 'all places are
 if full then return full end
 full = most_heavy > 0 and places(K.calls_heavy(place), most_heavy, 'all places for heavy calls are taken')
 if full then return full end
+-- Zoho counts a call at some moment between now and its answer: until then it stands in the time to come, then it is of the moment of
+-- its answer (leave.lua). So however late a call arrives, no window of Zoho's has more of them than ours.
 if minute > 0 then
   local key = K.calls_lately(place)
-  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - 60000)
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
   local limit = share(minute)
   if redis.call('ZCARD', key) >= limit then
     local oldest = redis.call('ZRANGE', key, -limit, -limit, 'WITHSCORES')
-    return { math.max(1, tonumber(oldest[2]) + 60000 - now), limit .. ' calls a minute are made already' }
+    return { math.max(1, math.min(window, tonumber(oldest[2]) + window - now)), limit .. ' calls a minute are made already' }
   end
-  redis.call('ZADD', key, now, call)
-  redis.call('PEXPIRE', key, 60000)
+  redis.call('ZADD', key, now + lease, call)
+  redis.call('PEXPIRE', key, window + lease)
 end
 redis.call('ZADD', K.calls_in_flight(place), now + lease, call)
 redis.call('PEXPIRE', K.calls_in_flight(place), lease)

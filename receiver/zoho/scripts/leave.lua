@@ -4,6 +4,7 @@
 local place, call, now = ARGV[1], ARGV[2], now_ms()
 redis.call('ZREM', K.calls_in_flight(place), call)
 redis.call('ZREM', K.calls_heavy(place), call)
+redis.call('ZADD', K.calls_lately(place), 'XX', now, call)
 if ARGV[3] ~= '' then redis.call('HSET', K.calls_credits(place), 'left', ARGV[3], 'left_at', now) end
 local block, why = tonumber(ARGV[4]), ARGV[5]
 if ARGV[6] == '1' then

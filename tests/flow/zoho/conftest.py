@@ -38,6 +38,13 @@ url = "{redis}"
 """
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Seen only where this folder is named on the command line; the ordinary run is the short form."""
+    parser.addoption(
+        "--flood", type=int, default=None, help="jobs of the flood; from 2,000 on in Zoho's own minutes"
+    )
+
+
 @pytest.fixture
 def wire() -> Iterator[Wire]:
     """A pool of connections that is closed with the test."""
