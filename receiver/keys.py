@@ -300,6 +300,16 @@ def token_refreshes(connection: str) -> str:
     return f"zh:t:{connection}:calls"
 
 
+def described(connection: str, what: str) -> str:
+    """String: how Zoho describes a part of one connection (a module's fields), as it was told last. Ten minutes."""
+    return f"zh:t:{connection}:is:{what}"
+
+
+def describing(connection: str, what: str) -> str:
+    """String: who asks Zoho for such a description just now. A lease of a call's length."""
+    return f"zh:t:{connection}:ask:{what}"
+
+
 def calls_in_flight(place: str) -> str:
     """Sorted set of the calls under way at one place (connection, product, organisation), by the end of their leases. A minute."""
     return f"zh:q:{place}:in"

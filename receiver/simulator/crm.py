@@ -18,7 +18,7 @@ from receiver.simulator.crm_search import MOST_ROWS, search
 from receiver.simulator.crm_settings import fields_shown, modules_shown, org_shown, users_shown
 from receiver.simulator.crm_watch import Watch
 from receiver.simulator.crm_workflow import Rule, Workflow
-from receiver.simulator.crm_write import Writes, fault
+from receiver.simulator.crm_write import Writes, external_of, fault
 from receiver.simulator.limits import Gate, Window
 from receiver.simulator.oauth_scopes import covers
 from receiver.simulator.wire import Answer, Call, Refused
@@ -242,7 +242,8 @@ class Crm:
             case "GET", ["actions", "count"]:
                 return Answer(200, {"count": len(self.records.table(module))})
             case "GET", [ident]:
-                return self.reads.one(module, ident)
+                external = external_of(self.records, module, call)
+                return self.reads.one(module, self.records.ident(module, ident, external), external)
             case _, [ident, "Attachments", *rest] if (call.method, rest) != ("GET", []):
                 return self.attachments.handle(module, ident, rest, call, by)
             case "POST", ["actions", ("add_tags" | "remove_tags") as action]:
@@ -268,7 +269,7 @@ class Crm:
                 return self.writes.update(module, call, by, parts[1] if parts[1:] else "")
             case "DELETE", [] | [_]:
                 idents = parts[1:] or [i for i in call.param("ids").split(",") if i]
-                return self.writes.delete(module, idents, by, workflow=call.param("wf_trigger") != "false")
+                return self.writes.delete(module, idents, by, call)
             case _:
                 raise fault("INVALID_REQUEST_METHOD", "The http request method type is not a valid one")
 

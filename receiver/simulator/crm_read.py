@@ -84,7 +84,9 @@ class Reads:
         info |= self._next(question, rows[size:], seen + size)
         return Answer(200, {"data": [self.shown(r, names) for r in picked], "info": info})
 
-    def one(self, module: str, ident: str) -> Answer:
+    def one(self, module: str, ident: str, external: str = "") -> Answer:
+        if external and not ident:
+            return Answer(204)
         if not ident.isdecimal() or not 15 <= len(ident) <= 19:
             raise fault("INVALID_DATA", "the id given seems to be invalid", {"resource_path_index": 1})
         record = self.records.table(module).get(ident)

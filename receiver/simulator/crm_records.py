@@ -147,6 +147,13 @@ class Records:
                 return record
         return None
 
+    def ident(self, module: str, value: str, external: str) -> str:
+        """A record's id for a value of its external field, "" where none has it; without such a field the value is the id."""
+        if not external:
+            return value
+        found = self.same(module, external, value)
+        return found.id if found else ""
+
     def _clean(self, spec: Module, given: Json, place: Place) -> Json:
         """The known, writable values; like Zoho, names that it doesn't know are passed over."""
         values: Json = {}

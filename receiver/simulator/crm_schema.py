@@ -29,6 +29,7 @@ class Field:
     picks: tuple[str, ...] = ()
     custom: bool = False
     read_only: bool = False
+    external: bool = False
 
     @property
     def label(self) -> str:

@@ -36,6 +36,7 @@ def _fields(spec: Module) -> list[Json]:
             "length": known.length,
             "system_mandatory": known.mandatory,
             "custom_field": known.custom,
+            "external": {"show": True, "type": "org"} if known.external else None,
             "read_only": known.read_only,
             "unique": {"casesensitive": False} if known.unique else {},
             "lookup": {"module": {"api_name": known.lookup}} if known.lookup else {},

@@ -63,6 +63,18 @@ def success(change: Change, message: str, **more: Any) -> Json:
     return {"code": "SUCCESS", **more, "details": details, "message": message, "status": "success"}
 
 
+def external_of(records: Records, module: str, call: Call) -> str:
+    """The field that the header X-EXTERNAL names, "" without one; it must be an external one of this very module."""
+    text = call.headers.get("x-external", "")
+    if not text:
+        return ""
+    named, _, name = text.partition(".")
+    known = records.modules[module].fields.get(name)
+    if named != module or known is None or not known.external:
+        raise fault("INVALID_DATA", "the external field given seems to be invalid", {"header": "X-EXTERNAL"})
+    return name
+
+
 class Writes:
     """`publish` is told of all changes of one call at once."""
 
@@ -84,12 +96,14 @@ class Writes:
         items = rows(call)
         if ident and len(items) != 1:
             raise fault("INVALID_DATA", "invalid data", {"api_name": "data", "maximum_length": 1})
-        unless = self._unless(call)
+        unless, external = self._unless(call), external_of(self.records, module, call)
 
         def one(index: int, row: Json) -> tuple[Json, Change]:
-            key = ident or str(row.get("id") or "")
+            key = ident or str(row.get(external or "id") or "")
             if not key:
-                raise Problem("MANDATORY_NOT_FOUND", "required field not found", Place(index).of("id"))
+                missing = Place(index).of(external or "id")
+                raise Problem("MANDATORY_NOT_FOUND", "required field not found", missing)
+            key = self.records.ident(module, key, external)
             change = self.records.update(module, key, row, by, Place(index), unless=unless)
             return success(change, "record updated"), change
 
@@ -97,7 +111,8 @@ class Writes:
 
     def upsert(self, module: str, call: Call, by: User) -> Answer:
         items = rows(call)
-        checks = self._checks(module, call)
+        external = external_of(self.records, module, call)
+        checks = (external,) if external else self._checks(module, call)
         unless = self._unless(call)
 
         def one(index: int, row: Json) -> tuple[Json, Change]:
@@ -110,7 +125,10 @@ class Writes:
 
         return self._all(items, one, trigger(call), 200)
 
-    def delete(self, module: str, idents: list[str], by: User, *, workflow: bool) -> Answer:
+    def delete(self, module: str, idents: list[str], by: User, call: Call) -> Answer:
+        workflow = call.param("wf_trigger") != "false"
+        external = external_of(self.records, module, call)
+        idents = [self.records.ident(module, ident, external) for ident in idents]
         if not 1 <= len(idents) <= 100:
             raise fault("INVALID_DATA", "invalid data", {"param_name": "ids", "maximum_length": 100})
 

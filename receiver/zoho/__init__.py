@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from receiver.zoho.gather import Gather
     from receiver.zoho.mail import Mail
     from receiver.zoho.projects import Projects
+    from receiver.zoho.shelf import Shelf
     from receiver.zoho.sign import Sign
     from receiver.zoho.tokens import Tokens
     from receiver.zoho.transport import Transport
@@ -81,6 +82,7 @@ class Zoho:
         on_write: OnWrite | None = None,
         behind: bool = False,
         gather: Gather | None = None,
+        shelf: Shelf | None = None,
         job: str = "",
     ) -> None:
         """`organisations` names per product the organisation id that stands for the configured one; `fence`
@@ -97,6 +99,7 @@ class Zoho:
         self._on_write = on_write
         self._behind = behind
         self._gather = gather
+        self._shelf = shelf
         self._job = job
 
     @cached_property
@@ -288,6 +291,15 @@ class Zoho:
 
             self._gather = Gather()
         return self._gather
+
+    @property
+    def shelf(self) -> Shelf:
+        """Where descriptions of modules are kept for all."""
+        if self._shelf is None:
+            from receiver.zoho.shelf import Shelf  # noqa: PLC0415 - loaded when it is used
+
+            self._shelf = Shelf()
+        return self._shelf
 
     def note_shared(self, product: str, path: str) -> None:
         """Record a read that somebody else's call brought along."""

@@ -8,6 +8,7 @@ from receiver.zoho import OnWrite, Zoho
 from receiver.zoho.consent import Consent
 from receiver.zoho.device import DeviceConsent
 from receiver.zoho.gather import Gather
+from receiver.zoho.shelf import Shelf
 from receiver.zoho.tokens import Tokens
 from receiver.zoho.transport import Transport
 
@@ -32,6 +33,7 @@ class Clients:
         self.device = DeviceConsent(self.tokens, self.consent.grants)
         self._transport = Transport(self.tokens, redis, http)
         self._gather = Gather()
+        self._shelf = Shelf(redis)
 
     def for_job(
         self,
@@ -68,6 +70,7 @@ class Clients:
             on_write=on_write,
             behind=behind,
             gather=self._gather,
+            shelf=self._shelf,
             job=job,
         )
 

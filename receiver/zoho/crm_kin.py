@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from receiver.errors import InvalidRequest
-from receiver.zoho.crm import Records
+from receiver.zoho.crm_ensure import Records
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

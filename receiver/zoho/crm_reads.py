@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from receiver.errors import InvalidRequest, NotFound, Unavailable
 from receiver.zoho import part, texts
 from receiver.zoho.ask import Ask
+from receiver.zoho.crm_external import naming
 from receiver.zoho.gather import Reader
 
 if TYPE_CHECKING:
@@ -36,15 +37,24 @@ class Reads:
         self._zoho = zoho
 
     def get(
-        self, module: str, record_id: str, fields: Sequence[str] | None = None, *, max_age: float = 0.0
+        self,
+        module: str,
+        record_id: str,
+        fields: Sequence[str] | None = None,
+        *,
+        max_age: float = 0.0,
+        external: str = "",
     ) -> Record:
-        """One record with all its fields, or with those named. Raises NotFound.
+        """One record with all its fields, or with those named. Raises NotFound. With `external` its id is a value of that field.
 
         Reads of many jobs at one moment share calls of up to 100 ids. With `max_age` a record that this process read at most
         so many seconds ago will do. https://www.zoho.com/crm/developer/docs/api/v8/get-records.html; a missing one is a 204,
         a 404 or INVALID_DATA.
         """
         part(record_id)
+        if external:
+            record = self._get_one(module, record_id, None, naming(module, external))
+            return record if fields is None else {name: record.get(name) for name in ("id", *fields)}
         named = None if fields is None else _fields(fields)
         reader = Reader(
             lambda found: self._get_one(module, found, named), lambda ids: self._get_many(module, ids, named)
@@ -55,9 +65,12 @@ class Reads:
             self._zoho.note_shared(self.product, f"{self.base}/{part(module)}/{record_id}")
         return record
 
-    def _get_one(self, module: str, record_id: str, named: str | None) -> Record:
+    def _get_one(
+        self, module: str, record_id: str, named: str | None, headers: Mapping[str, str] | None = None
+    ) -> Record:
         if named is None:
-            data = self._read(f"/{part(module)}/{part(record_id)}")
+            path = f"{self.base}/{part(module)}/{part(record_id)}"
+            data = self._zoho.send(Ask(self.product, "GET", path, headers=headers or {})).data
         else:  # only the list takes fields
             data = self._read(f"/{part(module)}", ids=record_id, fields=named)
         records = rows_of(data, "data")
@@ -191,11 +204,34 @@ class Reads:
         """
         return self._one("/org", "org")
 
-    def fields(self, module: str) -> Sequence[Record]:
-        """The fields of a module, with api_name, data_type and more.
+    def users(self, kind: str = "ActiveUsers") -> Iterator[Record]:
+        """The users of a kind, one by one. https://www.zoho.com/crm/developer/docs/api/v8/get-users.html"""
+        return self._pages("/users", {"type": kind}, {}, "users")
+
+    def fields(self, module: str, *, fresh: bool = False) -> Sequence[Record]:
+        """The fields of a module, with api_name, data_type, pick_list_values and more.
+
+        Asked of Zoho once by all processes and kept for ten minutes; `fresh=True` asks anew, which the others hear within seconds.
         https://www.zoho.com/crm/developer/docs/api/v8/field-meta.html
         """
-        return rows_of(self._read("/settings/fields", module=module), "fields")
+        return self._described(
+            f"{self.product}.{module}.fields", "/settings/fields", "fields", fresh=fresh, module=module
+        )
+
+    def modules(self, *, fresh: bool = False) -> Sequence[Record]:
+        """The modules, with api_name, plural_label and what may be done to them; kept as `fields` are.
+        https://www.zoho.com/crm/developer/docs/api/v8/modules-api.html
+        """
+        return self._described(f"{self.product}.modules", "/settings/modules", "modules", fresh=fresh)
+
+    def _described(
+        self, what: str, path: str, key: str, *, fresh: bool, **params: object
+    ) -> Sequence[Record]:
+        def ask() -> Sequence[Record]:
+            return rows_of(self._read(path, **params), key)
+
+        found: Sequence[Record] = self._zoho.shelf.get(self._zoho.connection, what, ask, fresh=fresh)
+        return found
 
     def _spoken(self, module: str) -> str:
         """A module's name among those of all products."""
@@ -210,21 +246,28 @@ class Reads:
             raise NotFound(f"{self.product}: {path} is empty")
         return rows[0]
 
-    def _pages(self, path: str, params: Mapping[str, str], headers: Mapping[str, str]) -> Iterator[Record]:
+    def _pages(
+        self, path: str, params: Mapping[str, str], headers: Mapping[str, str], key: str = "data"
+    ) -> Iterator[Record]:
         """The rows of all pages, each read when it is needed."""
         at: Mapping[str, str] | None = FIRST
         while at is not None:
-            rows, at = self._page(path, params, headers, at)
+            rows, at = self._page(path, params, headers, at, key)
             yield from rows
 
     def _page(
-        self, path: str, params: Mapping[str, str], headers: Mapping[str, str], at: Mapping[str, str]
+        self,
+        path: str,
+        params: Mapping[str, str],
+        headers: Mapping[str, str],
+        at: Mapping[str, str],
+        key: str = "data",
     ) -> tuple[Sequence[Record], Mapping[str, str] | None]:
         """By page number to 2,000 records, and by page_token from there; the two exclude each other."""
         size = int(params.get("per_page") or PAGE)
         asked = {**params, "per_page": str(size), **at}
         data = self._zoho.send(Ask(self.product, "GET", self.base + path, asked, headers=headers)).data
-        rows = rows_of(data, "data")
+        rows = rows_of(data, key)
         info = _info(data) if data else {}
         if not info.get("more_records"):
             return rows, None

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from receiver.errors import DuplicateData, InvalidRequest, Request, Unavailable, ZohoError
+from receiver.errors import DuplicateData, Request, Unavailable, ZohoError
 from receiver.zoho.outcomes import entries, record_error
 from receiver.zoho.transport import existing
 
@@ -101,13 +101,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
     return value
-
-
-def identified(record: Mapping[str, Any]) -> str:
-    """The id in a record to update; raises InvalidRequest where there is none."""
-    if not record.get("id"):
-        raise InvalidRequest("each record to update needs its id", code="MANDATORY_NOT_FOUND")
-    return str(record["id"])
 
 
 def chunked(

@@ -30,8 +30,10 @@ Record = dict[str, Any]
 MOST = 100
 """Ids in one call: https://www.zoho.com/crm/developer/docs/api/v8/get-records.html."""
 KEPT = 2_000
-FIELDS_FOR = 600.0
-"""Seconds that what is known of a module's fields is used."""
+FIELDS_FOR = 15.0
+"""Seconds that the names of a module's fields are used: asking again costs nothing, for the description is kept for all."""
+CLOSED_FOR = 600.0
+"""The same where a module's records cannot be read together."""
 EVERYONES = (Unavailable, RateLimited, ConnectionUnusable)
 """The errors that each of the others would meet too; after any other one they ask by themselves."""
 
@@ -98,7 +100,7 @@ class Gather:
         return found, mine is not None and not mine.leads
 
     def fields(self, key: Hashable, read: Callable[[], Sequence[Record]]) -> tuple[str, ...]:
-        """The names of a module's fields where its records can be read together; none where they cannot. Known for ten minutes."""
+        """The names of a module's fields where its records can be read together; none where they cannot."""
         known = self._fields.get(key)
         if known and time.monotonic() < known[0]:
             return known[1]
@@ -108,7 +110,7 @@ class Gather:
             rows = []
         whole = not any(str(row.get("data_type")) == "subform" for row in rows)
         names = tuple(str(row["api_name"]) for row in rows if row.get("api_name")) if whole else ()
-        self._fields[key] = (time.monotonic() + FIELDS_FOR, names)
+        self._fields[key] = (time.monotonic() + (FIELDS_FOR if names else CLOSED_FOR), names)
         return names
 
     def _shared(self, line: _Line, mine: _Read, read: Reader) -> Record:

@@ -19,7 +19,7 @@ from receiver.settings import Settings
 from receiver.zoho import scopes, texts
 from receiver.zoho.ask import Answer, Ask, check, shown
 from receiver.zoho.consent import KNOWN, _once, authorization_url
-from receiver.zoho.crm import _literal
+from receiver.zoho.crm_ensure import _literal
 from receiver.zoho.crm_reads import stamp
 from receiver.zoho.crm_records import Result, differing, only, results
 from receiver.zoho.crm_watch import moment_of
