@@ -61,6 +61,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> W
         at_the_door,
         witness,
         again=settings.worker.again,
+        slips=settings.worker.slips,
         cap=settings.web.rejects_per_minute,
         deadline=settings.redis.deadline,
     )

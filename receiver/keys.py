@@ -210,6 +210,26 @@ def due() -> str:
     return "zh:due"
 
 
+def slips(queue: str) -> str:
+    """Hash: source -> how many of its slips wait in an RQ queue. Kept; put right by the sweep where RQ's list says otherwise."""
+    return f"zh:slips:{queue}"
+
+
+def waiting(queue: str, source: str) -> str:
+    """Sorted set `e:EVENT` and `j:JOB` that are due and wait for room for a slip in a queue, by since when. Kept till they have one."""
+    return f"zh:waiting:{source}:{queue}"
+
+
+def waits() -> str:
+    """Set `SOURCE QUEUE` of where anything waits for room. Kept while it does."""
+    return "zh:waiting"
+
+
+def asides() -> str:
+    """Set of the RQ queues `QUEUE/HANDLER` of what waits until its handler may have another thread. Kept while one has slips."""
+    return "zh:asides"
+
+
 def parked(reason: str) -> str:
     """Set of the due members that cannot run until what the reason names ends. Kept till then."""
     return f"zh:parked:{reason}"

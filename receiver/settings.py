@@ -106,6 +106,10 @@ class WorkerSettings(Table):
     again: Seconds = 30.0
     """After how long a slip that nobody took is looked at again."""
     deaths: int = Field(default=3, ge=1)
+    slips: int = Field(default=1_000, ge=1)
+    """How many slips of one source wait in a queue at most; what comes beyond waits in the ledger, so that a flood starves nobody."""
+    share: float = Field(default=0.5, gt=0, le=1)
+    """What part of a process's threads one handler may take, where there are several; `@on(share=...)` says another."""
 
 
 class RetentionSettings(Table):

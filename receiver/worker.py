@@ -20,6 +20,7 @@ from receiver.routing import process as processes
 from receiver.routing import run
 from receiver.routing.process import Process
 from receiver.routing.router import unknown_patterns
+from receiver.routing.shares import LONG
 from receiver.routing.slips import Slip as SlipJob
 from receiver.routing.sweep import Sweeper
 from receiver.routing.taker import Taker
@@ -145,7 +146,7 @@ class Worker(BaseWorker):
     def _rest(self, seconds: float) -> None:
         if self.taker.hands.room() and not self.taker.suspended:
             self.waker.ask()
-        self.bell.wait(seconds)
+        self.bell.wait(LONG if self.taker.waits() else seconds)
 
     def _beat(self) -> None:
         """RQ's heartbeat and the catalogue's, every few seconds."""
@@ -158,6 +159,7 @@ class Worker(BaseWorker):
         under_way = list(self.taker.under_way.values())
         state = WorkerStatus.BUSY if under_way else WorkerStatus.IDLE
         self.set_state(WorkerStatus.SUSPENDED if self.taker.suspended else state)
+        self.taker.look_aside()
         turns.beat(self.connection, self.name, self.taker.queues, under_way)
         self.process.catalogue.publish()
         self.process.witness.look(self.connection)
@@ -174,7 +176,9 @@ class Worker(BaseWorker):
         """Whether nothing is under way, queued, or due within two seconds."""
         if self.taker.under_way:
             return False
-        if any(self.connection.llen(keys.rq_queue(name)) for name in self.taker.queues):
+        if any(self.connection.llen(keys.rq_queue(name)) for name in self.taker.served()):
+            return False
+        if self.connection.exists(keys.waits()):
             return False
         return not self.connection.zcount(keys.due(), "-inf", (time.time() + 2) * 1000)
 

@@ -89,6 +89,10 @@ class _Ledger:
         yield _gauge("zohook_jobs", "Jobs by state", "state", {name: states[name] for name in read.STATES})
         yield _gauge("zohook_parked", "Work on hold by reason", "reason", read.parked_work(self._redis))
         yield _gauge("zohook_queue_slips", "Slips that wait, by RQ queue", "queue", read.queues(self._redis))
+        waiting: dict[str, float] = {}
+        for (source, _), count in read.waiting(self._redis).items():
+            waiting[source] = waiting.get(source, 0) + count
+        yield _gauge("zohook_waiting", "Work that is due and waits for room for a slip", "source", waiting)
         rows = [queries.worker(each) for each in read.workers(self._redis)]
         living = [each for each in rows if each["state"] != "silent"]
         yield GaugeMetricFamily("zohook_workers", "Living workers", value=len(living))

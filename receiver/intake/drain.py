@@ -13,6 +13,7 @@ import threading
 import time
 import zlib
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError, ResponseError
@@ -56,6 +57,7 @@ class Drain:
         self._spool, self._redis, self._witness = spool, redis, witness
         self._tick = settings.spool.tick
         self._again, self._cap = settings.worker.again, settings.web.rejects_per_minute
+        self._slips = settings.worker.slips
         self._fit, self._answers = fit, fit
         self._complaint = ""
         self._looked = self._told = 0.0
@@ -247,7 +249,8 @@ class Drain:
 
     def _accept(self, records: Sequence[Record]) -> None:
         self._marks.prepare(self._redis, records)
-        accept(self._redis, records, again=self._again, cap=self._cap, witness=self._witness)
+        take = partial(accept, self._redis, again=self._again, cap=self._cap, slips=self._slips)
+        take(records, witness=self._witness)
 
     def _tell(self, file: SpoolFile) -> None:
         """Leave in the ledger how much waits on this host, for the dashboard; that nothing waits, once."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -102,7 +103,7 @@ class Reverifier:
     ) -> None:
         self._redis, self._locks, self._fetch = redis, keyring.locks, fetch
         self._seals = Seals(vault, settings.all_secrets())
-        self._again = settings.worker.again
+        self._again, self._slips = settings.worker.again, settings.worker.slips
 
     @classmethod
     def of(cls, redis: Redis, settings: Settings) -> Reverifier:
@@ -165,7 +166,8 @@ class Reverifier:
     def _write(self, batch: Sequence[Outcome], marks: Marks) -> Iterator[Outcome]:
         records = [each.record for each in batch if each.record is not None]
         marks.prepare(self._redis, records)
-        answers = iter(accept(self._redis, records, again=self._again, cap=EVERY_ONE) if records else ())
+        take = partial(accept, self._redis, again=self._again, cap=EVERY_ONE, slips=self._slips)
+        answers = iter(take(records) if records else ())
         for each in batch:
             answer = next(answers) if each.record is not None else None
             if answer is not None and answer.duplicates and not answer.new:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from receiver.ledger.witness import Witness
 
 Verdict = Literal["accepted", "rejected", "quarantined", "unverified", "emitted"]
+SLIPS = 1_000
+"""How many slips of one source wait in a queue at most, where nobody says otherwise."""
 QUEUE, RECOVERED, REPLAY = "zohook", "zohook_recovered", "zohook_replay"
 BEHIND = [b"behind"]
 TAKEN = frozenset({b"new", b"same"})
@@ -107,14 +109,16 @@ class Answer(NamedTuple):
     kept: bool = True
 
 
-def head(records: Sequence[Record], told: int, *, again: float, cap: int) -> list[Argument]:
+def head(
+    records: Sequence[Record], told: int, *, again: float, cap: int, slips: int = SLIPS
+) -> list[Argument]:
     """What comes before the records.
 
     `told`: the highest sequence that this host was told; `again`: seconds until a slip is looked for; `cap`: how many rejected
-    deliveries are kept per source and minute.
+    deliveries are kept per source and minute; `slips`: how many slips of a source wait at most.
     """
     events = sum(len(record.events) for record in records)
-    return [iso(), int(again * 1000), QUEUE, told, cap, KEPT, len(records), events]
+    return [iso(), int(again * 1000), QUEUE, slips, told, cap, KEPT, len(records), events]
 
 
 def answers(records: Sequence[Record], found: Sequence[bytes]) -> list[Answer]:
@@ -143,6 +147,7 @@ def accept(
     *,
     again: float = 30,
     cap: int = 10,
+    slips: int = SLIPS,
     witness: Witness | None = None,
 ) -> list[Answer]:
     """Keep records, all or none, and say what became of each.
@@ -150,10 +155,11 @@ def accept(
     A `witness` hears the sequence, and counts what is missing before a ledger that is behind takes anything.
     """
     rest = [each for record in records for each in record.args()]
-    found = call(redis, "accept", *head(records, witness.told if witness else 0, again=again, cap=cap), *rest)
+    told = witness.told if witness else 0
+    found = call(redis, "accept", *head(records, told, again=again, cap=cap, slips=slips), *rest)
     if witness and found == BEHIND:
         witness.look(redis)
-        found = call(redis, "accept", *head(records, 0, again=again, cap=cap), *rest)
+        found = call(redis, "accept", *head(records, 0, again=again, cap=cap, slips=slips), *rest)
     if witness:
         witness.note(int(found[-1]))
     return answers(records, found)

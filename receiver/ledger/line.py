@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import hiredis
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import NoScriptError, ResponseError
 
-from receiver.ledger.accept import BEHIND, answers, head
+from receiver.ledger.accept import BEHIND, SLIPS, answers, head
 from receiver.ledger.script import text_of
 
 if TYPE_CHECKING:
@@ -44,9 +45,11 @@ class Line:
     before a ledger that is behind takes anything.
     """
 
-    def __init__(self, redis: Redis, witness: Witness, *, again: float, cap: int, deadline: float) -> None:
-        self._redis, self._witness = redis, witness
-        self._again, self._cap, self.deadline = again, cap, deadline
+    def __init__(
+        self, redis: Redis, witness: Witness, *, again: float, cap: int, deadline: float, slips: int = SLIPS
+    ) -> None:
+        self._redis, self._witness, self.deadline = redis, witness, deadline
+        self._head = partial(head, again=again, cap=cap, slips=slips)
         pool = redis.connection_pool
         # `deadline` is over all; redis-py's own time-out would make a task of each write.
         self._connection = pool.connection_class(**{**pool.connection_kwargs, "socket_timeout": None})
@@ -55,12 +58,10 @@ class Line:
         """What became of each record: all are kept, or none. Raises RedisError, OSError or TimeoutError."""
         records = [packed.record for packed in batch]
         async with asyncio.timeout(self.deadline):
-            found = await self._call(
-                batch, head(records, self._witness.told, again=self._again, cap=self._cap)
-            )
+            found = await self._call(batch, self._head(records, self._witness.told))
             if found == BEHIND:
                 await self._witness.alook(self._redis)
-                found = await self._call(batch, head(records, 0, again=self._again, cap=self._cap))
+                found = await self._call(batch, self._head(records, 0))
         self._witness.note(int(found[-1]))
         return answers(records, found)
 

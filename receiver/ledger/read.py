@@ -73,8 +73,19 @@ def states(redis: Redis) -> dict[str, int]:
     pipe.zcard(keys.due())
     pipe.zcard(keys.events())
     pipe.zcard(keys.events_in_state("dead"))
-    found = pipe.execute()
-    return dict(zip((*STATES, "open", "events", "dead_events"), found, strict=True))
+    found = dict(zip((*STATES, "open", "events", "dead_events"), pipe.execute(), strict=True))
+    found["open"] += sum(waiting(redis).values())
+    return found
+
+
+def waiting(redis: Redis) -> dict[tuple[str, str], int]:
+    """How many events and jobs are due and wait for room for a slip, by source and queue."""
+    places = sorted(place.decode() for place in cast("set[bytes]", redis.smembers(keys.waits())))
+    pairs = [(source, queue) for source, _, queue in (place.partition(" ") for place in places)]
+    pipe = redis.pipeline(transaction=False)
+    for source, queue in pairs:
+        pipe.zcard(keys.waiting(queue, source))
+    return dict(zip(pairs, pipe.execute(), strict=True)) if pairs else {}
 
 
 def parked_work(redis: Redis) -> dict[str, int]:

@@ -10,7 +10,7 @@ import orjson
 
 from receiver import keys, logs
 from receiver.event import now_ms
-from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
+from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY, SLIPS
 from receiver.ledger.pack import event_of
 from receiver.ledger.script import Argument, call, call_together, iso, lists
 
@@ -153,7 +153,15 @@ class Opening:
 Route = tuple[Claim, "Sequence[Opening]"]
 
 
-def route_args(routes: Sequence[Route], *, lease: float, again: float, claim_first: bool) -> list[Argument]:
+def route_args(
+    routes: Sequence[Route],
+    *,
+    lease: float,
+    again: float,
+    claim_first: bool,
+    slips: int = SLIPS,
+    rooms: bytes = b"",
+) -> list[Argument]:
     """The arguments of `route.lua`."""
     told = [
         (
@@ -168,7 +176,7 @@ def route_args(routes: Sequence[Route], *, lease: float, again: float, claim_fir
         for held, openings in routes
     ]
     first = "1" if claim_first else ""
-    return [iso(), int(lease * 1000), int(again * 1000), first, orjson.dumps(told)]
+    return [iso(), int(lease * 1000), int(again * 1000), first, slips, rooms, orjson.dumps(told)]
 
 
 def routed(routes: Sequence[Route], answers: Sequence[Any]) -> list[Claim | None]:
@@ -183,18 +191,32 @@ def routed(routes: Sequence[Route], answers: Sequence[Any]) -> list[Claim | None
 
 
 def route_many(
-    redis: Redis, routes: Sequence[Route], *, lease: float, again: float, claim_first: bool
+    redis: Redis,
+    routes: Sequence[Route],
+    *,
+    lease: float,
+    again: float,
+    claim_first: bool,
+    slips: int = SLIPS,
 ) -> list[Claim | None]:
     """Open the jobs of events and end their routing. Per event the claim of the job that was taken at once, or None."""
-    args = route_args(routes, lease=lease, again=again, claim_first=claim_first)
+    args = route_args(routes, lease=lease, again=again, claim_first=claim_first, slips=slips)
     return routed(routes, call(redis, "route", *args))
 
 
 def route(
-    redis: Redis, held: Claim, openings: Sequence[Opening], *, lease: float, again: float, claim_first: bool
+    redis: Redis,
+    held: Claim,
+    openings: Sequence[Opening],
+    *,
+    lease: float,
+    again: float,
+    claim_first: bool,
+    slips: int = SLIPS,
 ) -> Claim | None:
     """`route_many` of one."""
-    return route_many(redis, [(held, openings)], lease=lease, again=again, claim_first=claim_first)[0]
+    told = [(held, openings)]
+    return route_many(redis, told, lease=lease, again=again, claim_first=claim_first, slips=slips)[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +276,18 @@ def lapse(redis: Redis, kind: Kind, found_id: str, run: int, process: str, how: 
     return bool(call(redis, "lapse", kind, found_id, run, process, how))
 
 
-def sweep(redis: Redis, *, limit: int = 500, again: float, deaths: int) -> tuple[int, int, int]:
+def sweep(
+    redis: Redis, *, limit: int = 500, again: float, deaths: int, slips: int = SLIPS
+) -> tuple[int, int, int]:
     """One page: (members seen, slips given, deaths found)."""
-    seen, slips, lost = call(redis, "sweep", iso(), limit, int(again * 1000), deaths, QUEUE, RECOVERED)
-    return seen, slips, lost
+    rest = (deaths, QUEUE, RECOVERED, slips)
+    seen, given, lost = call(redis, "sweep", iso(), limit, int(again * 1000), *rest)
+    return seen, given, lost
+
+
+def refill(redis: Redis, *, again: float, slips: int = SLIPS, page: int = 500) -> int:
+    """Give slips to what waits for room, a page of each source, and put right how many there are; how many were looked at."""
+    return int(call(redis, "refill", iso(), slips, page, int(again * 1000), QUEUE))
 
 
 def release(redis: Redis, reason: str, limit: int = 500) -> int:

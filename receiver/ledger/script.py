@@ -31,19 +31,20 @@ for _, script in ipairs(scripts) do
   tell(answers, type(answer) == 'table' and answer or { answer })
 end
 """
-END = "write_indexes() flush_counts() return answers"
+SHARED = ("common", "slips", "jobs")
+END = "write_indexes() write_slips() flush_counts() return answers"
 
 
 @cache
 def text_of(*names: str) -> tuple[str, str]:
     """The text and digest of a script, or of several as one: what they share, then each as a function of its arguments.
 
-    They share `common.lua`, and what their first comments say that they use. Indexes and counters are written when all are over.
+    They share SHARED, and what their first comments say that they use. Indexes and counters are written when all are over.
     """
     folder = files("receiver.ledger") / "scripts"
     own = [(folder / f"{name}.lua").read_text() for name in names]
     used = [each for text in own for each in re.findall(r"^-- .*\bUses (\w+)\.lua", text, re.MULTILINE)]
-    shared = [(folder / f"{each}.lua").read_text() for each in dict.fromkeys(["common", *used])]
+    shared = [(folder / f"{each}.lua").read_text() for each in dict.fromkeys([*SHARED, *used])]
     functions = ",\n".join(f"function(ARGV)\n{text}\nend" for text in own)
     how = ALONE if len(names) == 1 else TOGETHER
     body = "\n".join([*shared, "local scripts = {", functions, "}", how, END])

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import zlib
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
 from receiver import keys, logs
 from receiver.ledger import runs
+from receiver.ledger.accept import SLIPS
 from receiver.ledger.script import Argument, call, call_as_one, iso, lists
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from redis import Redis
 
@@ -65,6 +67,8 @@ class Turn:
     want: int = 0
     replays: int = 0
     """How many of what it wants may be replays."""
+    rooms: Mapping[str, int] = field(default_factory=dict)
+    """How many threads more each handler may take whose runs take long; the slips of others are not held back."""
 
 
 @dataclass(slots=True)
@@ -79,6 +83,8 @@ class Answer:
     under_way: int = 0
     suspended: bool = False
     writes: bool = True
+    asides: tuple[str, ...] = ()
+    """The queues of what was set aside for want of room, `QUEUE/HANDLER`, whoever did that."""
 
 
 def _flat(slips: Sequence[Slip]) -> list[Argument]:
@@ -86,10 +92,19 @@ def _flat(slips: Sequence[Slip]) -> list[Argument]:
 
 
 def _turn_args(
-    worker: str, queues: Sequence[str], lease: int, want: int, replays: int, done: Sequence[Slip]
+    worker: str,
+    queues: Sequence[str],
+    done: Sequence[Slip],
+    *,
+    lease: float = 0,
+    again: float = 30,
+    want: int = 0,
+    replays: int = 0,
+    slips: int = SLIPS,
+    rooms: bytes = b"",
 ) -> list[Argument]:
-    head: list[Argument] = [iso(), worker, BEAT, lease, want, replays, len(queues), *queues]
-    return [*head, orjson.dumps([slip[:3] for slip in done])]
+    head: list[Argument] = [iso(), worker, BEAT, int(lease * 1000), want, replays, slips, int(again * 1000)]
+    return [*head, rooms, len(queues), *queues, orjson.dumps([slip[:3] for slip in done])]
 
 
 def _slip(found: Sequence[bytes]) -> Slip:
@@ -113,6 +128,7 @@ def take_turn(
     lease: float,
     again: float,
     claim_first: bool,
+    slips: int = SLIPS,
 ) -> Answer:
     """One turn: what was said is written, and up to `want` slips are taken and claimed, oldest of the first queue first.
 
@@ -122,27 +138,28 @@ def take_turn(
     calls: list[tuple[str, Sequence[Argument]]] = []
     if said.endings:
         calls.append(("finish", runs.finish_args(said.endings)))
+    rooms = orjson.dumps(said.rooms) if said.rooms else b""
     if said.routes:
-        calls.append(
-            ("route", runs.route_args(said.routes, lease=lease, again=again, claim_first=claim_first))
-        )
-    wanted = (int(lease * 1000), said.want, said.replays)
-    calls.append(("turn", _turn_args(worker, queues, *wanted, said.done)))
+        opening = partial(runs.route_args, said.routes, claim_first=claim_first)
+        calls.append(("route", opening(lease=lease, again=again, slips=slips, rooms=rooms)))
+    taking = partial(_turn_args, worker, queues, said.done, want=said.want, replays=said.replays)
+    calls.append(("turn", taking(lease=lease, again=again, slips=slips, rooms=rooms)))
     answers = call_as_one(redis, calls)
     told = Answer()
     if said.endings:
         told.own = runs.finished(said.endings, answers[0])
     if said.routes:
         told.jobs = runs.routed(said.routes, answers[-2])
-    told.under_way, suspended, writes, *found = answers[-1]
+    told.under_way, suspended, writes, asides, *found = answers[-1]
     told.suspended, told.writes = bool(suspended), bool(writes)
+    told.asides = tuple(asides.decode().split("\n")) if asides else ()
     told.taken = [_taken(each) for each in lists(found)]
     return told
 
 
 def turn(redis: Redis, worker: str, queues: Sequence[str], want: int, done: Sequence[Slip]) -> list[Slip]:
     """Strike off the slips that are done and take up to `want` new ones, without claiming what they name."""
-    _, _, _, *found = call(redis, "turn", *_turn_args(worker, queues, 0, want, want, done))
+    _, _, _, _, *found = call(redis, "turn", *_turn_args(worker, queues, done, want=want, replays=want))
     return [_slip(each) for each in lists(found)]
 
 

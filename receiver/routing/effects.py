@@ -68,6 +68,7 @@ class RunEffects:
             self._redis,
             [record],
             again=self._process.settings.worker.again,
+            slips=self._process.settings.worker.slips,
             witness=self._process.witness,
         )[0]
         return answer.new[0] if answer.new else answer.duplicates[0][1]

@@ -10,7 +10,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+from receiver.routing.shares import Shares
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -27,12 +29,31 @@ LATEST = 0.1
 """How much the job that ended last counts in what jobs are thought to take."""
 
 
-class Hands(Generic[Work]):
-    """`count` threads that do `act` with what is given to them, oldest first. `act` must not raise."""
+class Put(NamedTuple, Generic[Work]):
+    """Work that waits here until its handler may have another thread, and since when."""
 
-    def __init__(self, count: int, act: Callable[[Work], None]) -> None:
-        self._act = act
+    work: Work
+    whose: str
+    since: float
+
+
+class Hands(Generic[Work]):
+    """`count` threads that do `act` with what is given to them, oldest first. `act` must not raise.
+
+    Whose work a piece is, is what `whose` says: past his share of the threads it waits, and others pass it.
+    """
+
+    def __init__(
+        self,
+        count: int,
+        act: Callable[[Work], None],
+        whose: Callable[[Work], str] = lambda _: "",
+        shares: Shares | None = None,
+    ) -> None:
+        self._act, self._whose, self._shares = act, whose, shares or Shares.of_nobody()
         self._inbox: deque[Work] = deque()
+        self._put: deque[Put[Work]] = deque()
+        self._picking = threading.Lock()
         self._working = [False] * count
         self._began = [0.0] * count
         self._moved = 0.0
@@ -72,7 +93,26 @@ class Hands(Generic[Work]):
 
     def busy(self) -> int:
         """How many have something to do or coming."""
-        return sum(self._working) + len(self._inbox)
+        return sum(self._working) + len(self._inbox) + len(self._put)
+
+    def waits(self) -> bool:
+        """Whether something was given that no thread may do yet."""
+        return bool(self._put)
+
+    def rooms(self) -> dict[str, int]:
+        """How many threads more those may have whose work takes long."""
+        with self._picking:
+            return self._shares.rooms()
+
+    def take_back(self, after: float) -> list[Work]:
+        """What has waited so many seconds for the share of one whose work takes long, and is done by nobody now."""
+        until = time.monotonic() - after
+        with self._picking:
+            rooms = self._shares.rooms()
+            late = [each for each in self._put if each.since <= until and each.whose in rooms]
+            for each in late:
+                self._put.remove(each)
+        return [each.work for each in late]
 
     def left_waiting(self, seconds: float) -> list[Work]:
         """What was given and is taken back, because no thread has begun anything for so long: others may have time for it."""
@@ -98,21 +138,44 @@ class Hands(Generic[Work]):
         except RuntimeError:  # two rang at once
             return
 
+    def _pick(self, number: int) -> tuple[Work, str] | None:
+        """What this thread does next: first what has waited and may begin now, then what came in."""
+        if not self._shares.most:
+            return (self._inbox.popleft(), "") if self._inbox else None
+        with self._picking:
+            for each in self._put:
+                if self._shares.begin(each.whose, number):
+                    self._put.remove(each)
+                    return each.work, each.whose
+            while self._inbox:
+                work = self._inbox.popleft()
+                whose = self._whose(work)
+                if self._shares.begin(whose, number):
+                    return work, whose
+                self._put.append(Put(work, whose, time.monotonic()))
+        return None
+
     def _loop(self, number: int) -> None:
         while True:
             self._working[number] = True
             try:
-                work = self._inbox.popleft()
-            except IndexError:
+                picked = self._pick(number)
+            except IndexError:  # another thread was quicker
+                picked = None
+            if picked is None:
                 self._working[number] = False
-                if self._closed:
+                if self._closed and not self._inbox:
                     return self._ring()
                 self._bell.acquire()
                 self._rung = False
                 continue
+            work, whose = picked
             if self._inbox:
                 self._ring()
             self._began[number] = self._moved = began = time.monotonic()
             self._act(work)
             self._began[number] = 0.0
             self._takes += (time.monotonic() - began - self._takes) * LATEST
+            if whose:
+                with self._picking:
+                    self._shares.end(whose, number)

@@ -53,6 +53,7 @@ class Options:
     rate: str = ""
     rate_per_key: str = ""
     isolated: bool = False
+    share: float | None = None
     was: tuple[str, ...] = ()
 
 
@@ -119,5 +120,9 @@ def read(given: Mapping[str, Any]) -> Options:
         )
     if options.retries is not None and options.retries < 0:
         raise HandlerError("retries= is how often a failed run is tried again: 0 or more")
+    if options.share is not None and not (isinstance(options.share, int | float) and 0 < options.share <= 1):
+        raise HandlerError(
+            f"share= is the part of a worker's threads that the handler may take: more than 0, at most 1, not {options.share!r}"
+        )
     pacing.check(options)
     return options

@@ -16,6 +16,7 @@ import orjson
 from receiver import keys, logs
 from receiver.event import new_id, now_ms
 from receiver.ledger import backfills, runs
+from receiver.ledger.accept import REPLAY, SLIPS
 from receiver.routing.dead_letters import Filter
 
 if TYPE_CHECKING:
@@ -101,13 +102,15 @@ def record(pipe: Redis, said: Replay) -> None:
     pipe.zremrangebyrank(keys.replays(), 0, -KEPT - 1)
 
 
-def advance(redis: Redis, again: float) -> int:
-    """Give the workers what the replays' rates allow by now; how many jobs were given. Called once a tick by who sweeps."""
+def advance(redis: Redis, again: float, slips: int = SLIPS) -> int:
+    """Give the workers what the replays' rates allow by now, and no more than `slips` in all; how many jobs were given. Called once
+    a tick by who sweeps.
+    """
     running = cast("set[bytes]", redis.smembers(keys.replays_running()))
-    return sum(_advance(redis, found.decode(), again) for found in running)
+    return sum(_advance(redis, found.decode(), again, slips) for found in running)
 
 
-def _advance(redis: Redis, found: str, again: float) -> int:
+def _advance(redis: Redis, found: str, again: float, slips: int) -> int:
     state, mode, rate, last = cast(
         "list[bytes | None]", redis.hmget(keys.replay(found), "state", "mode", "rate", "last")
     )
@@ -117,6 +120,7 @@ def _advance(redis: Redis, found: str, again: float) -> int:
     each = 1000 / float(rate) if rate and float(rate) else 0.0
     began = max(int(last or 0), now_ms() - max(LAG, int(each)))
     allowed = min(PAGE, int((now_ms() - began) / each)) if each else PAGE
+    allowed = min(allowed, slips - redis.llen(keys.rq_queue(REPLAY)))
     if allowed <= 0:
         return 0
     jobs = cast("list[bytes]", redis.lrange(keys.replay_jobs(found), 0, allowed - 1))

@@ -37,7 +37,12 @@ def route(process: Process, claims: Sequence[Claim]) -> list[Claim]:
         return []
     settings = process.settings.worker
     taken = runs.route_many(
-        process.redis, routes, lease=settings.lease, again=settings.again, claim_first=not process.draining
+        process.redis,
+        routes,
+        lease=settings.lease,
+        again=settings.again,
+        claim_first=not process.draining,
+        slips=settings.slips,
     )
     return [each for each in taken if each is not None]
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, cast
 from rq.job import Job
 from rq.serializers import JSONSerializer
 
+from receiver import keys
 from receiver.errors import LedgerError
-from receiver.ledger import turns
+from receiver.ledger import runs, turns
 from receiver.routing import process, run
 
 if TYPE_CHECKING:
@@ -32,7 +33,13 @@ class ForgedSlip(LedgerError):
 
 def work(kind: str, found_id: str, run_number: int) -> str:
     """Do what a slip says: route an event ("e") or run a job ("j"). What RQ workers call; a word for their log."""
-    return run.work(process.this(), cast("Kind", kind), found_id, run_number)
+    ours = process.this()
+    word = run.work(ours, cast("Kind", kind), found_id, run_number)
+    # RQ's own workers take slips behind the ledger's back, and do not sweep: they too make room for what waits.
+    if ours.redis.exists(keys.waits()):
+        settings = ours.settings.worker
+        runs.refill(ours.redis, again=settings.again, slips=settings.slips)
+    return word
 
 
 class Slip(Job):

@@ -78,12 +78,15 @@ class Sweeper:
         settings = self._process.settings.worker
         if not self._fit():
             return (0, 0, 0)
-        replays.advance(self._redis, settings.again)
+        replays.advance(self._redis, settings.again, settings.slips)
         total = [0, 0, 0]
         while True:
-            page = runs.sweep(self._redis, again=settings.again, deaths=settings.deaths)
+            page = runs.sweep(self._redis, again=settings.again, deaths=settings.deaths, slips=settings.slips)
             total = [sum(pair) for pair in zip(total, page, strict=True)]
             if page[0] < 500 or self._stop.is_set():
+                break
+        while runs.refill(self._redis, again=settings.again, slips=settings.slips):
+            if self._stop.is_set():
                 break
         if total[1]:
             log.info("sweep", seen=total[0], slips=total[1], deaths=total[2])

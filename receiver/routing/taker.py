@@ -21,6 +21,7 @@ from receiver.routing import route, run
 from receiver.routing.finisher import Endings
 from receiver.routing.hands import Hands
 from receiver.routing.leases import TimedOut
+from receiver.routing.shares import LONG, Shares
 
 if TYPE_CHECKING:
     import threading
@@ -42,14 +43,26 @@ class Work(NamedTuple):
     claim: Claim | None
 
 
+def _whose(work: Work) -> str:
+    """The handler that a piece of work is for; "" where that is not known."""
+    if work.claim is not None:
+        return runs.split_job(work.claim.id)[1]
+    kind, found, _ = work.slip.ids() or ("e", "", 0)
+    return runs.split_job(found)[1] if kind == "j" else ""
+
+
 class Taker:
     """The slips that a worker has, from being taken to being struck off. Only `bell` is rung by other threads."""
 
     def __init__(self, process: Process, redis: Redis, queues: Sequence[str], bell: threading.Event) -> None:
         self._process, self._redis, self._bell = process, redis, bell
         self.queues = list(queues)
-        self.hands: Hands[Work] = Hands(process.settings.worker.threads, self._do)
-        self._endings = Endings(process.settings.worker.lease, bell.set)
+        settings = process.settings.worker
+        shares = Shares(list(process.plugins.handlers.values()), settings.threads, settings.share)
+        self.hands: Hands[Work] = Hands(settings.threads, self._do, _whose, shares)
+        self._asides: tuple[str, ...] = ()
+        self._strange: frozenset[str] = frozenset()
+        self._endings = Endings(settings.lease, bell.set)
         process.endings = self._endings
         self._done: deque[Slip] = deque()
         self._routes: list[tuple[Slip, Route]] = []
@@ -62,13 +75,18 @@ class Taker:
         """One turn that takes work for so much room; whether there is more to do at once. Raises RedisError."""
         for work in self.hands.left_waiting(self._patience):
             self._give_back(work, "given back by a worker whose threads were all busy")
+        if self.hands.waits():
+            for work in self.hands.take_back(LONG):
+                self._give_back(work, "its handler has its share of the threads")
         endings, done = self._endings.take(), [self._done.popleft() for _ in range(len(self._done))]
         routes, self._routes = self._routes, []
         want = max(0, room - len(routes))
         if not (want or endings or routes or done):
             return False
         ended = [(each.claim, each.ending) for each in endings]
-        said = Turn(ended, [each for _, each in routes], done, want, self._room_for_replays())
+        rooms = self.hands.rooms()
+        opened = [each for _, each in routes]
+        said = Turn(ended, opened, done, want, self._room_for_replays(), rooms)
         try:
             told = self._tell(said)
         except RedisError as error:
@@ -76,7 +94,7 @@ class Taker:
             self._routes = routes
             self._done.extendleft(reversed(done))
             raise
-        self.suspended, self._writes = told.suspended, told.writes
+        self.suspended, self._writes, self._asides = told.suspended, told.writes, told.asides
         for slip in done:
             self.under_way.pop(slip.id, None)
         taken = self._noted(told)
@@ -96,17 +114,38 @@ class Taker:
         """Whether there is something to tell the ledger yet."""
         return bool(self._endings or self._done or self._routes)
 
+    def waits(self) -> bool:
+        """Whether work was taken that its handler has no thread for."""
+        return self.hands.waits()
+
+    def look_aside(self) -> None:
+        """Find out of whose jobs, among those that were set aside, somebody else has the handler."""
+        names = {aside.partition("/")[2] for aside in self._asides}
+        mine = {name for name in names if self._process.plugins.find(name)}
+        self._strange = frozenset(name for name in names - mine if self._process.catalogue.elsewhere(name))
+
+    def served(self) -> list[str]:
+        """The queues to take from, in order: what was set aside of one is older than what is in it."""
+        if not self._asides:
+            return self.queues
+        found = [aside for aside in self._asides if aside.partition("/")[2] not in self._strange]
+        return [
+            each
+            for queue in self.queues
+            for each in (*(aside for aside in found if aside.partition("/")[0] == queue), queue)
+        ]
+
     def _tell(self, said: Turn) -> turns.Answer:
         settings, name = self._process.settings.worker, self._process.name
-        claim_first = not self._process.draining
         return turns.take_turn(
             self._redis,
             name,
-            self.queues,
+            self.served(),
             said,
             lease=settings.lease,
             again=settings.again,
-            claim_first=claim_first,
+            claim_first=not self._process.draining,
+            slips=settings.slips,
         )
 
     def _noted(self, told: turns.Answer) -> list[Taken]:

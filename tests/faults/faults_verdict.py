@@ -120,6 +120,7 @@ def _look(house: House, sent: Sequence[Sent], parked: Sequence[str], *, busy: bo
         ]
     if not busy:
         found.open = [each.decode() for each in house.redis.zrange(keys.due(), 0, 9)]
+        found.open += [f"{source} waits for room in {queue}" for source, queue in read.waiting(house.redis)]
         found.open += [reason for reason in read.parked_work(house.redis) if reason not in parked]
     found.stuck = _stuck(house, known)
     return found

@@ -28,7 +28,7 @@ def quick(event):
     """Does next to nothing."""
     note(f"{event.id} {os.getpid()}")
 
-@on("crm.Slow.updated")
+@on("crm.Slow.updated", share=1)
 def slow(event):
     note(f"begin {event.id}")
     time.sleep(event.data["for"])

@@ -43,6 +43,7 @@ SAMPLES = {
     "rate": {"rate": "10/m"},
     "rate_per_key": {"key": "record", "rate_per_key": "10/m"},
     "isolated": {"isolated": True},
+    "share": {"share": 1},
     "was": {"was": "rooms.old"},
 }
 """Each option as it can be written, with what it needs."""

@@ -1,7 +1,7 @@
 -- Accept a batch of deliveries: marks, deliveries, events, indexes, due members and slips, all or nothing.
 -- Idempotent by delivery and event id: the same batch again changes nothing and gives the same answers.
--- ARGV: iso, again (ms), queue, highest sequence that the caller's host was told, cap, kept, number of deliveries,
---   number of all events, then per delivery
+-- ARGV: iso, again (ms), queue, most slips of a source that may wait there, highest sequence that the caller's host was told, cap,
+--   kept, number of deliveries, number of all events, then per delivery
 --   id, source, verdict, the delivery as it is kept, its sealed secrets, received, forward ('1' to relay it), number
 --   of events, then per event
 --   id, type, mark, window (ms), the event as it is kept ('' where its delivery tells it), record, due (ms, 0 for now),
@@ -12,7 +12,7 @@
 
 local at = 0
 local function arg() at = at + 1; return ARGV[at] end
-local iso, again, queue, told = arg(), tonumber(arg()), arg(), tonumber(arg())
+local iso, again, queue, most, told = arg(), tonumber(arg()), arg(), tonumber(arg()), tonumber(arg())
 local cap, kept, deliveries, reserved = tonumber(arg()), tonumber(arg()), tonumber(arg()), tonumber(arg())
 local look = int(now + again)
 local answers = {}
@@ -76,9 +76,9 @@ local function accept_event(delivery, source, received)
     types[type] = true
     redis.call('SADD', K.types(), type)
   end
-  local fields = { 'seq', number, 'state', 'due', 'run', '0' }
+  local fields = { 'seq', number, 'state', 'due', 'run', '0', 'source', source }
   if fact == '' then
-    fields[7], fields[8] = 'delivery', delivery
+    fields[9], fields[10] = 'delivery', delivery
   else
     redis.call('SET', K.fact(id), fact)
   end
@@ -86,10 +86,15 @@ local function accept_event(delivery, source, received)
     redis.call('HSET', K.event(id), 'due', int(due), unpack(fields))
     index(K.due(), int(due), member('e', id))
   else
-    redis.call('HSET', K.event(id), 'due', instant, 'given', instant, unpack(fields))
+    local room = slips_of(queue, source) < most
+    redis.call('HSET', K.event(id), 'due', instant, 'given', room and instant or '0', unpack(fields))
     index(K.unrouted(), number, id)
-    index(K.due(), look, member('e', id))
-    slips[#slips + 1] = write_slip('e', id, 1, queue, iso)
+    if room then
+      index(K.due(), look, member('e', id))
+      slips[#slips + 1] = write_slip('e', id, 1, queue, iso, source)
+    else
+      wait_for_room('e', id, queue, source)
+    end
   end
   count('accepted')
   return 'new'

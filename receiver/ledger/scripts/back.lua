@@ -8,6 +8,7 @@ for index = 2, #ARGV, 3 do
   if redis.call('EXISTS', K.rq_job(id)) == 1 then
     redis.call('HSET', K.rq_job(id), 'status', 'queued')
     redis.call('LPUSH', K.rq_queue(queue), id)
+    add_slips(queue, redis.call('HGET', K.rq_job(id), 'source') or '', 1)
   end
 end
 return redis.status_reply('OK')

@@ -10,7 +10,7 @@ local answers, slips = {}, {}
 local function open(id, record, fact, text)
   if redis.call('EXISTS', K.event(id)) == 1 then return end
   local number, job = int(redis.call('INCR', K.sequence())), id .. ':' .. handler
-  redis.call('HSET', K.event(id), 'seq', number, 'state', 'routed', 'run', '1', '@' .. handler, '')
+  redis.call('HSET', K.event(id), 'seq', number, 'state', 'routed', 'run', '1', 'source', source, '@' .. handler, '')
   redis.call('SET', K.fact(id), fact)
   index(K.events(), instant, id)
   index(K.events_of_type(event_type), instant, id)
@@ -26,7 +26,7 @@ local function open(id, record, fact, text)
   end
   shift(job, '', 'due')
   due_at('j', job, now + again)
-  slips[#slips + 1] = write_slip('j', job, 1, lane, iso)
+  slips[#slips + 1] = write_slip('j', job, 1, lane, iso, source)
   count('accepted')
   count('routed')
 end

@@ -1,9 +1,10 @@
 -- Finish routing events: open a job for each handler that wants them. Running it again opens nothing twice.
--- ARGV: iso, lease (ms), again (ms), claim first ('1'), and as JSON a list per event: id, run, token of its claim, and a list per
---   handler: id, state (due, dead or skipped), reason, attempt (JSON, for dead), queue, policy (JSON or '')
--- Answers per event the job claimed, or '' where there is none, 'fenced', or 'error: ...'.
+-- ARGV: iso, lease (ms), again (ms), claim first ('1'), most slips of a source that may wait in a queue, the room that handlers have
+--   here (JSON, see rooms.lua), and as JSON a list per event: id, run, token of its claim, and a list per handler: id, state (due, dead or skipped), reason, attempt (JSON, for dead), queue, policy (JSON or '')
+-- Uses rooms.lua. Answers per event the job claimed, or '' where there is none, 'fenced', or 'error: ...'.
 
-local iso, lease, again, claim_first = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1'
+local iso, lease, again, claim_first, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
+read_rooms(ARGV[6])
 
 local function skip(job, reason)
   local was = redis.call('HMGET', K.job(job), 'state', 'policy')
@@ -50,8 +51,9 @@ local function start(event, job, queue)
 end
 
 local function open(event, job, queue, text)
-  local first = claim_first and not event.claimed
+  local first = claim_first and not event.claimed and room_of(job) > 0
   if text == '' and first then -- nothing holds it back: it runs without ever having been due
+    take_room(job)
     shift(job, '', 'running')
     return start(event, job, queue)
   end
@@ -77,12 +79,12 @@ local function open(event, job, queue, text)
   if due > now then return due_at('j', job, due) end
   if first and not (policy and policy.isolated) then
     if policy and may_start(job, text, event.seq, nil, lease) then return end
+    take_room(job)
     shift(job, 'due', 'running')
     return start(event, job, queue)
   end
   if policy and policy.order and redis.call('ZRANGE', K.order(policy.order), 0, 0)[1] ~= job then return end
-  due_at('j', job, now + again)
-  give('j', job, 1, queue, iso)
+  give_if_room('j', job, 1, queue, iso, event.source, most, again)
 end
 
 -- A job that never runs: its filter raised, or it is an echo.
@@ -130,11 +132,11 @@ local function route(event)
 end
 
 local events, routed, answers = {}, {}, {}
-for place, told in ipairs(cjson.decode(ARGV[5])) do
+for place, told in ipairs(cjson.decode(ARGV[7])) do
   local event = { place = place, id = told[1], run = told[2], token = told[3], openings = told[4] }
-  local found = redis.call('HMGET', K.event(event.id), 'state', 'run', 'worker', 'seq')
+  local found = redis.call('HMGET', K.event(event.id), 'state', 'run', 'worker', 'seq', 'source')
   event.own = found[1] == 'running' and found[2] == event.run and found[3] == event.token
-  event.seq = found[4]
+  event.seq, event.source = found[4], found[5] or ''
   events[place] = event
   if event.own then routed[#routed + 1] = event.id end
 end

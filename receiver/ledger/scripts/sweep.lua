@@ -1,8 +1,9 @@
 -- One page of the sweep: what is due and not leased gets a slip; a lease that ran out is a death.
--- ARGV: iso, limit, again (ms), deaths allowed, queue, recovered queue
+-- ARGV: iso, limit, again (ms), deaths allowed, queue, recovered queue, most slips of a source that may wait in a queue
 -- Answers {members seen, slips given, deaths found}.
 
 local iso, limit, again, deaths_allowed, default, recovered = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5], ARGV[6]
+local most = tonumber(ARGV[7])
 local slips, lost = 0, 0
 
 -- A slip is lost when nothing as old as it is left in its queue.
@@ -13,6 +14,10 @@ local function waiting(queue, given)
     heads[queue] = head and tonumber(redis.call('HGET', K.rq_job(head), 'given') or 0) or false
   end
   return heads[queue] and heads[queue] <= given
+end
+
+local function set_aside(kind, id, queue, given)
+  return kind == 'j' and waiting(queue .. '/' .. handler_of(id), given)
 end
 
 local function bury(kind, id, key, deaths, policy)
@@ -58,17 +63,17 @@ local page = redis.call('ZRANGEBYSCORE', K.due(), '-inf', int(now), 'LIMIT', 0, 
 for _, entry in ipairs(page) do
   local kind, id = string.match(entry, '^(.):(.+)$')
   local key = key_of(kind, id)
-  local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'given', 'deaths', 'alone', 'queue', 'lane', 'policy', 'how', 'since')
+  local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'given', 'deaths', 'alone', 'queue', 'lane', 'policy', 'how', 'since', 'source')
   if found[1] == 'running' then
     died(kind, id, key, found)
   elseif found[1] == 'due' then
     local queue = (found[8] and found[8] ~= '') and found[8] or found[7] or default
     local given = tonumber(found[4] or 0)
-    if given == 0 or not (waiting(queue, given) or waiting(recovered, given)) then
-      give(kind, id, int(tonumber(found[2]) + 1), queue, iso)
+    if given ~= 0 and (waiting(queue, given) or waiting(recovered, given) or set_aside(kind, id, queue, given)) then
+      due_at(kind, id, now + again)
+    elseif give_if_room(kind, id, int(tonumber(found[2]) + 1), queue, iso, found[12] or source_of(kind, id), most, again) then
       slips = slips + 1
     end
-    due_at(kind, id, now + again)
   else
     not_due(kind, id)
   end

@@ -69,6 +69,7 @@ class Seed:
         accept(
             self.redis,
             [Record(delivery, "accepted", events=[event], window=window, verified_by="channel token")],
+            slips=1_000_000,
         )
         return event
 
@@ -90,7 +91,13 @@ class Seed:
         claim = runs.claim(self.redis, "e", event.id, 1, WORKER, 45)
         assert not isinstance(claim, str), claim
         runs.route(
-            self.redis, claim, [Opening(each) for each in handlers], lease=45, again=30, claim_first=False
+            self.redis,
+            claim,
+            [Opening(each) for each in handlers],
+            lease=45,
+            again=30,
+            claim_first=False,
+            slips=1_000_000,
         )
 
     def run(
