@@ -40,7 +40,7 @@ def test_a_batch_is_in_every_index_and_counted_without_a_gap(redis: Redis) -> No
         record(facts[0], facts[2000], facts[2000]),
         record(*facts[2000:], source="b"),
     ]
-    answers = accept(redis, records)
+    answers = accept(redis, records, slips=5_000)
     assert [len(answer.new) for answer in answers] == [2000, 1, 500]
     assert [pair[1] for pair in answers[1].duplicates] == [answers[0].new[0], answers[1].new[0]]
 
