@@ -100,6 +100,8 @@ class WorkerSettings(Table):
     """`[worker]`: threads, leases and ticks."""
 
     threads: int = Field(default=8, ge=1, le=256)
+    processes: int = Field(default=1, ge=1, le=64)
+    """How many worker processes `zohook worker` and `zohook up` run: about one per core that is free for them."""
     lease: Seconds = 45.0
     """How long a run may go unheard of before another worker takes it up; renewed every third of it."""
     tick: Seconds = 1.0

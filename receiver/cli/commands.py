@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -100,15 +101,27 @@ def worker(
     folder: Folder = None,
     burst: Annotated[bool, typer.Option("--burst", help="End when there is nothing left to do.")] = False,
     queue: Annotated[
-        list[str] | None, typer.Option(help="Serve this queue only; may be given again.")
+        list[str] | None,
+        typer.Option(
+            "--queue",
+            "--queues",
+            help="Serve these queues only, the first before the others; may be given again, or with commas.",
+        ),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, max=64, help="So many processes, instead of [worker] processes.")
     ] = None,
 ) -> None:
     """Run a worker alone: it routes events and runs your handlers. Start as many as you like."""
+    from receiver import worker as one
+    from receiver.cli import workers
     from receiver.cli.processes import with_redis
-    from receiver.worker import main
 
+    queues = tuple(name for each in queue or () for name in each.split(",") if name)
     with with_redis(_settings(folder)) as settings:
-        raise typer.Exit(main(settings, burst=burst, queues=tuple(queue or ())))
+        count = settings.worker.processes if processes is None else processes
+        work = one.main if count == 1 else partial(workers.run, processes=count)
+        raise typer.Exit(work(settings, burst=burst, queues=queues))
 
 
 @app.command()

@@ -59,6 +59,9 @@ class Child:
     cwd: Path
     vital: bool = True
     once: bool = False
+    ends_well: bool = False
+    """It may end by itself: with status 0 it is done and not started again."""
+    ended_well: bool = False
     grace: float = GRACE
     pass_fds: tuple[int, ...] = ()
     said: int = 0
@@ -116,7 +119,7 @@ class Child:
     def look(self) -> None:
         """Start it again if it died: at once the first time, later and later while it keeps dying at its start."""
         if self.process is None:
-            if time.monotonic() >= self._again_at:
+            if time.monotonic() >= self._again_at and not self.ended_well:
                 self.restarts += 1
                 self.start()
             return
@@ -124,6 +127,7 @@ class Child:
         if code is None:
             return
         self._end_group(signal.SIGKILL)  # what it left behind must not run beside its successor
+        self.ended_well = self.ends_well and code == 0
         self.epitaph = self.last_words(10) or f"it ended with status {code}"
         if self.once or (code == WRONG_SETTINGS and self.vital and not self.restarts):
             where = f"; the last of {self.log}:\n{self.last_words()}" if self.log else ""

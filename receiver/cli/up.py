@@ -11,6 +11,7 @@ import typer
 from receiver.cli.processes import environment, listen, local_address
 from receiver.cli.supervise import Stopped, Tree
 from receiver.cli.webs import add_webs, shared_counts
+from receiver.cli.workers import add_workers
 from receiver.errors import SettingsError
 from receiver.ledger.embedded import Embedded
 from receiver.settings import FILE, Settings
@@ -56,7 +57,9 @@ def run(folder: Path | None) -> int:
         try:
             add_webs(tree, settings.web.workers, bound, counts)
             tree.wait(lambda: answers(url), START_WITHIN, "the web process to answer")
-            tree.add("worker", "worker", vital=False)  # a broken handler must not shut the door
+            add_workers(
+                tree, settings.worker.processes, vital=False
+            )  # a broken handler must not shut the door
             tree.add("clock", "clock")
             _say(settings, url)
             _watch(tree)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from receiver import logs
 from receiver.cli.processes import environment
+from receiver.cli.replacing import look_after
 from receiver.cli.supervise import Stopped, Tree
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from socket import socket
 
     from receiver.settings import Settings
-
-LOOK_EVERY = 0.1
 
 
 @contextmanager
@@ -49,17 +48,8 @@ def run(settings: Settings, bound: socket, workers: int) -> int:
         Tree(given, settings.folder, own_logs=False) as tree,
     ):
         add_webs(tree, workers, bound, counts)
-        seen: dict[str, int] = {}
         try:
-            while True:
-                tree.watch()
-                for child in tree.children:
-                    if child.restarts != seen.get(child.name, 0):
-                        seen[child.name] = child.restarts
-                        log.warning(
-                            "web.replaced", name=child.name, restarts=child.restarts, why=child.epitaph
-                        )
-                tree.pause(LOOK_EVERY)
+            look_after(tree, "web")
         except Stopped:
             log.info("webs.stopping", workers=workers)
     return 0
