@@ -1,6 +1,9 @@
 -- (place, call, lease, in flight, heavy in flight or 0, a minute, credits a day, cost, '1' for work that live events go before,
 --  milliseconds that the minute has)
 -- -> {0} where the call may be made; else {milliseconds until it may be asked again, why, '1' where it is a block and not a queue}
+-- Nothing of it goes to the append-only file or to replicas, so no call waits for a disk: what must outlast this Redis, the minute's calls
+-- and the credits, is written again when the call is over (note.lua). A lease need not.
+redis.set_repl(redis.REPL_NONE)
 local place, call, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local most, most_heavy, minute, credits, cost = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local behind, window, now = ARGV[9] == '1', tonumber(ARGV[10]), now_ms()

@@ -15,7 +15,10 @@ import pytest
 
 from receiver import keys
 from receiver.errors import InvalidRequest, RateLimited, Unavailable
-from receiver.zoho.limits import uses
+from receiver.event import now_ms
+from receiver.zoho.ask import Ask
+from receiver.zoho.limits import place_of, uses
+from receiver.zoho.outcomes import Verdict
 
 ROOT = Path(__file__).parents[3]
 
@@ -42,6 +45,7 @@ def test_no_more_calls_are_in_flight_than_are_let_in(build, simulator):
     assert len(done) == 120
     assert refused(house) == 0
     assert simulator.crm.gate.highest <= 5
+    house.transport._limits.flush()
     assert uses(house.redis)[0].in_flight == 0
 
 
@@ -142,6 +146,7 @@ def test_an_outage_opens_the_brake(build, simulator):
     house.redis.delete(keys.calls_blocked("acme:crm"))
     simulator.faults.clear()
     assert house.zoho.crm.user()
+    house.transport._limits.flush()
     assert not house.redis.exists(keys.calls_failed("acme:crm"))
 
 
@@ -192,11 +197,37 @@ def test_without_redis_a_call_is_made_all_the_same(house, monkeypatch):
     assert house.zoho.crm.user()
 
 
+def test_what_must_last_is_on_disk_and_no_call_waits_for_it(house):
+    """A lease is not written to the append-only file; a tenth of a second later credits and record are, as they are counted."""
+    house.zoho.crm.user()
+    house.transport._limits.flush()
+    house.redis.config_set("appendonly", "yes")
+    time.sleep(0.3)
+    before, known = house.redis.info("persistence")["aof_current_size"], house.redis.llen(keys.calls_log())
+    ask = Ask("crm", "GET", "/crm/v8/org")
+    place = place_of("acme", ask, "", house.zoho.connection_settings)
+    lease = house.transport._limits.enter(place, ask, patience=1, behind=False, fence=lambda: None)
+    assert house.redis.zscore(keys.calls_in_flight("acme:crm"), lease)
+    assert house.redis.info("persistence")["aof_current_size"] == before
+    (spent,) = [use.spent for use in uses(house.redis) if use.place == "acme:crm"]
+    house.transport._limits.leave(place, lease, ask, Verdict(), {"at": now_ms(), "credits": None, "ms": 1})
+    until = time.monotonic() + 5
+    while house.redis.llen(keys.calls_log()) == known:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert not house.redis.zscore(keys.calls_in_flight("acme:crm"), lease)
+    house.redis.execute_command("DEBUG", "LOADAOF")
+    (again,) = [use.spent for use in uses(house.redis) if use.place == "acme:crm"]
+    assert (again, house.redis.llen(keys.calls_log())) == (spent, known + 1)
+    house.redis.config_set("appendonly", "no")
+
+
 def test_every_call_is_kept_and_summed(house):
     """A good call and a refused one: both are in the log of all calls, the refused one with what was sent and said; the day's sums add up."""
     house.zoho.crm.user()
     with pytest.raises(InvalidRequest):
         house.zoho.request("crm", "POST", "/crm/v8/Leads", json={"nonsense": "a-word"})
+    house.transport._limits.flush()
     refused, good = (orjson.loads(each) for each in house.redis.lrange(keys.calls_log(), 0, 1))
     assert (good["connection"], good["product"], good["status"], "answer" in good) == (
         "acme",
