@@ -219,7 +219,6 @@ def test_what_must_last_is_on_disk_and_no_call_waits_for_it(house):
     house.redis.execute_command("DEBUG", "LOADAOF")
     (again,) = [use.spent for use in uses(house.redis) if use.place == "acme:crm"]
     assert (again, house.redis.llen(keys.calls_log())) == (spent, known + 1)
-    house.redis.config_set("appendonly", "no")
 
 
 def test_every_call_is_kept_and_summed(house):
