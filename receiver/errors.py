@@ -13,6 +13,8 @@ ZohookError
 │   ├── DuplicateHandler
 │   ├── HandlerImportFailed
 │   └── UnknownOption
+├── StoppedByOperator             somebody told the worker to stop this run: the job is dead, until a person retries it
+├── KilledByOperator              somebody told the worker to end all that it runs: a failed try like any other
 ├── StepUnknown                   nobody knows whether a step happened, and a person must decide
 ├── LedgerError
 │   ├── LedgerUnavailable         Redis refuses, times out or is not fit to hold the ledger
@@ -116,6 +118,14 @@ class HandlerImportFailed(HandlerError):
 
 class UnknownOption(HandlerError):
     """An option of `@on` that does not exist or does not combine."""
+
+
+class StoppedByOperator(ZohookError):
+    """Somebody told the worker, by RQ's `stop-job`, to stop this run."""
+
+
+class KilledByOperator(ZohookError):
+    """Somebody told the worker, by RQ's `kill-horse`, to end all that it runs."""
 
 
 class StepUnknown(ZohookError):

@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any, cast
 
 from redis.exceptions import RedisError
+from rq.command import parse_payload
 from rq.worker import BaseWorker, WorkerStatus
 
 from receiver import keys, logs
@@ -17,7 +18,7 @@ from receiver.ledger import turns
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.connect import check, connect
 from receiver.routing import process as processes
-from receiver.routing import run
+from receiver.routing import run, stops
 from receiver.routing.process import Process
 from receiver.routing.router import unknown_patterns
 from receiver.routing.shares import LONG
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 log = logs.get("worker")
 BEAT = 5.0
 LOST_THREADS = 0.5
+LOST_AFTER = 1.0
+"""Seconds that a thread has to come back after its run was ended, before it counts as lost."""
 GRACE = 3.0
 """Seconds that a handler in a process of its own has to come back after its time limit, before that process ends."""
 PARTING = 5.0
@@ -105,6 +108,17 @@ class Worker(BaseWorker):
         self._stop_requested = self.taker.stopping = True
         self.bell.set()
 
+    def handle_payload(self, message: Any) -> None:
+        """RQ's commands, as it hands them to this thread. One that cannot be read must not make the worker deaf."""
+        try:
+            told = parse_payload(message)
+            if told["command"] == "shutdown":
+                self.request_stop(signal.SIGTERM, None)
+            elif not self.taker.stops.obey(told, self.taker.under_way):
+                log.warning("command.unknown", command=str(told["command"])[:100])
+        except Exception:
+            log.exception("command.failed")
+
     def run(self, *, burst: bool = False) -> int:
         """Work until told to stop, or until nothing is left in a burst. 0, or 1 if too many threads are stuck."""
         self.register_birth()
@@ -166,7 +180,8 @@ class Worker(BaseWorker):
 
     def _crippled(self) -> bool:
         """Whether so many threads are stuck past their time limits that the process must be replaced."""
-        stuck, threads = len(self.process.leases.stuck), self.process.settings.worker.threads
+        since, threads = list(self.process.leases.stuck.values()), self.process.settings.worker.threads
+        stuck = sum(time.monotonic() - each > LOST_AFTER for each in since)
         if stuck < max(1, int(threads * LOST_THREADS)):
             return False
         log.error("worker.crippled", stuck=stuck, threads=threads)
@@ -259,9 +274,11 @@ def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ())
 
 def alone(kind: str, found_id: str, run_number: str, name: str) -> int:
     """Run one suspect and end: the body of the isolated process."""
+    stops.deafen()
     settings = Settings.load()
     logs.setup(settings)
     process = Process(settings, name=name)
+    stops.listen(process.leases)
     threading.Thread(target=_end_if_stuck, args=(process.leases,), name="end", daemon=True).start()
     try:
         run.work(process, cast("Kind", kind), found_id, int(run_number), alone=True)

@@ -53,7 +53,7 @@ class Attempt:
         self.ended = threading.Lock()
         self.calls: list[dict[str, Any]] = []
         limit = handler.options.timeout if time_limit is None else time_limit
-        self.held = Held(claim, time.monotonic() + limit, self.time_out)
+        self.held = Held(claim, time.monotonic() + limit, self.cut)
         self.effects = RunEffects(process, self.held, in_batch=bool(handler.options.batch))
         self.company: dict[str, Any] = {}
         """The batch that the run is part of, as its record tells it."""
@@ -129,9 +129,10 @@ class Attempt:
             raise Skip(f"the record {event.record_id} is gone") from None
         raise HandlerError(f"record=True works for crm, books and desk, not for {event.product}")
 
-    def time_out(self, held: Held) -> None:
-        """Called by the keeper of leases: the run has failed, whatever its thread still does."""
-        self.end(TimeoutError(f"over its time limit of {self.handler.options.timeout:g} s"), held)
+    def cut(self, held: Held, error: Exception | None) -> None:
+        """Called by the keeper of leases: the run has failed, whatever its thread still does. Without an error it was too long."""
+        limit = f"over its time limit of {self.handler.options.timeout:g} s"
+        self.end(TimeoutError(limit) if error is None else error, held)
 
     def end(self, error: BaseException | None, held: Held | None = None) -> str:
         """Decide and finish, once: the keeper and the thread may both come here."""

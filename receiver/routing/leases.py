@@ -31,11 +31,14 @@ class Held:
     """One run under lease. `fence()` raises once the run is no longer ours to act for."""
 
     def __init__(
-        self, claim: Claim, deadline: float, on_time_out: Callable[[Held], None] | None = None
+        self,
+        claim: Claim,
+        deadline: float,
+        on_cut: Callable[[Held, Exception | None], None] | None = None,
     ) -> None:
         self.claim = claim
         self.deadline = deadline
-        self.on_time_out = on_time_out
+        self.on_cut = on_cut
         self.lost = ""
         self.thread = threading.get_ident()
         self.renewed = time.monotonic()
@@ -62,7 +65,8 @@ class Leases:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self.stuck: set[int] = set()
+        self.stuck: dict[int, float] = {}
+        """The threads whose runs are over while they still do something, and since when."""
 
     def hold(self, *held_runs: Held) -> None:
         """Keep the leases of these runs until `drop`."""
@@ -80,7 +84,7 @@ class Leases:
             for held in held_runs:
                 if self._held.get(held.claim.member) is held:
                     del self._held[held.claim.member]
-                self.stuck.discard(held.thread)
+                self.stuck.pop(held.thread, None)
 
     def close(self) -> None:
         """Stop renewing."""
@@ -91,7 +95,8 @@ class Leases:
         renewed = 0.0
         while not self._stop.wait(pause):
             for held in self._late():
-                self._time_out(held)
+                log.warning("run.timed_out", job=held.claim.id, run=held.claim.run)
+                self._cut(held, "passed its time limit")
             if time.monotonic() - renewed >= self.lease / 3:
                 renewed = time.monotonic()
                 self.renew()
@@ -101,13 +106,30 @@ class Leases:
         with self._lock:
             return [held for held in self._held.values() if not held.lost and now > held.deadline]
 
-    def _time_out(self, held: Held) -> None:
-        held.lost = "passed its time limit"
+    def stop(self, error: Exception, token: str = "") -> int:
+        """End the run of that claim, or all of them, before its time, the way a time limit does; how many there were."""
         with self._lock:
-            self.stuck.add(held.thread)
-        log.warning("run.timed_out", job=held.claim.id, run=held.claim.run)
-        if held.on_time_out:
-            held.on_time_out(held)
+            found = [held for held in self._held.values() if held.on_cut and not held.lost]
+        # Of a batch the lead ends all; the others have its thread and no time limit of their own.
+        leads: dict[int, Held] = {}
+        for held in found:
+            if token in ("", held.claim.worker):
+                leads[held.thread] = min(leads.get(held.thread, held), held, key=lambda one: one.deadline)
+        stopped = list(leads.values())
+        for held in stopped:
+            log.warning("run.stopped", job=held.claim.id, run=held.claim.run, why=str(error))
+            self._cut(held, "was stopped", error)
+        return len(stopped)
+
+    def _cut(self, held: Held, how: str, error: Exception | None = None) -> None:
+        """The run is over, whatever its thread still does; where no error says why, it is too late."""
+        with self._lock:
+            if held.lost:
+                return
+            held.lost = how
+            self.stuck[held.thread] = time.monotonic()
+        if held.on_cut:
+            held.on_cut(held, error)
         # A handler that waits in Python is freed by this; one that waits in C keeps its thread, which then counts as lost.
         # Under the lock, and only while it is held: the thread must not meet it in its next job.
         with self._lock:

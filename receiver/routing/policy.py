@@ -24,6 +24,7 @@ from receiver.errors import (
     ScopeMissing,
     Skip,
     StepUnknown,
+    StoppedByOperator,
     TokenThrottled,
     ZohoError,
 )
@@ -68,7 +69,7 @@ def decide(
     if isinstance(error, RateLimited):
         return _full(error, tries, options, now, made, chance)
     tries += 1
-    if isinstance(error, StepUnknown):
+    if isinstance(error, StepUnknown | StoppedByOperator):
         return Decision("dead", tries, reason=_said(error))
     if isinstance(error, InvalidRequest | PermissionDenied | ScopeMissing):
         return Decision("dead", tries, reason=f"Zoho will not take this: {_said(error)}")

@@ -114,13 +114,20 @@ class Process:
         """Ask again at the next run."""
         self._pauses_until = 0.0
 
-    def run_alone(self, kind: Kind, found_id: str, run: int) -> str:
+    def run_alone(
+        self,
+        kind: Kind,
+        found_id: str,
+        run: int,
+        begun: Callable[[subprocess.Popen[bytes]], None] = lambda _: None,
+    ) -> str:
         """Run a suspect in a process of its own, which it may kill without harm to others; its end is told to the sweep."""
         name = f"{self.name}-alone-{new_id()[-6:]}"
         command = [sys.executable, "-m", "receiver.worker", "--alone", kind, found_id, str(run), name]
         handler = self.plugins.find(runs.split_job(found_id)[1]) if kind == "j" else None
         limit = (handler.options.timeout if handler else 60.0) + 15
         child = subprocess.Popen(command, start_new_session=True)
+        begun(child)
         try:
             code: int | None = child.wait(limit)
         except subprocess.TimeoutExpired:

@@ -22,6 +22,7 @@ from receiver.routing.finisher import Endings
 from receiver.routing.hands import Hands
 from receiver.routing.leases import TimedOut
 from receiver.routing.shares import LONG, Shares
+from receiver.routing.stops import STOPPED, Stops
 
 if TYPE_CHECKING:
     import threading
@@ -60,6 +61,7 @@ class Taker:
         settings = process.settings.worker
         shares = Shares(list(process.plugins.handlers.values()), settings.threads, settings.share)
         self.hands: Hands[Work] = Hands(settings.threads, self._do, _whose, shares)
+        self.stops = Stops(process.leases)
         self._asides: tuple[str, ...] = ()
         self._strange: frozenset[str] = frozenset()
         self._endings = Endings(settings.lease, bell.set)
@@ -217,8 +219,12 @@ class Taker:
             if self.stopping:
                 self._give_back(work, "given back by a worker that stops")
             elif claim is None:
-                self._process.run_alone(*cast("tuple[Kind, str, int]", slip.ids()))
+                ids = cast("tuple[Kind, str, int]", slip.ids())
+                self._process.run_alone(*ids, partial(self.stops.begin_apart, slip))
                 ended()
+            elif not self.stops.begin(slip, claim.worker):
+                dead = Ending("dead", claim.tries, reason=STOPPED)
+                self._process.finish(claim, dead, lambda _own: ended())
             else:
                 self.worked += 1
                 run.run_job(self._process, claim, ended)
@@ -240,5 +246,6 @@ class Taker:
             log.warning("slip.not_given_back", slip=slip.id, error=str(error))
 
     def _ended(self, slip: Slip) -> None:
+        self.stops.end(slip)
         self._done.append(slip)
         self._bell.set()

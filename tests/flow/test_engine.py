@@ -289,7 +289,7 @@ def test_a_time_limit_ends_the_run_and_frees_its_thread(house: MakeHouse) -> Non
     job = read.event(home.redis, event.id).jobs[0]
     assert job.state == "dead"
     assert "TimeoutError" in job.reason
-    assert home.process.leases.stuck == set()
+    assert home.process.leases.stuck == {}
 
 
 def test_a_filter_that_raises_kills_its_own_job_only(house: MakeHouse) -> None:
