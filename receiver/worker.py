@@ -16,6 +16,7 @@ from rq.worker import BaseWorker, WorkerStatus
 from receiver import keys, logs
 from receiver.ledger import turns
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
+from receiver.ledger.condition import unless_full
 from receiver.ledger.connect import check, connect
 from receiver.routing import process as processes
 from receiver.routing import run, stops
@@ -121,10 +122,11 @@ class Worker(BaseWorker):
 
     def run(self, *, burst: bool = False) -> int:
         """Work until told to stop, or until nothing is left in a burst. 0, or 1 if too many threads are stuck."""
-        self.register_birth()
+        with unless_full():  # else it registers with a later heartbeat
+            self.register_birth()
+            self.set_state(WorkerStatus.STARTED)
         self.subscribe()
         self._install_signal_handlers()
-        self.set_state(WorkerStatus.STARTED)
         self.taker.hands.start()
         sweeper = Sweeper(self.process)
         sweeper.start()
@@ -167,12 +169,13 @@ class Worker(BaseWorker):
         if time.monotonic() - self._beaten < BEAT:
             return
         self._beaten = time.monotonic()
-        if not self.connection.exists(self.key):
-            self.register_birth()
-        self.heartbeat()
         under_way = list(self.taker.under_way.values())
         state = WorkerStatus.BUSY if under_way else WorkerStatus.IDLE
-        self.set_state(WorkerStatus.SUSPENDED if self.taker.suspended else state)
+        with unless_full():
+            if not self.connection.exists(self.key):
+                self.register_birth()
+            self.heartbeat()
+            self.set_state(WorkerStatus.SUSPENDED if self.taker.suspended else state)
         self.taker.look_aside()
         turns.beat(self.connection, self.name, self.taker.queues, under_way)
         self.process.catalogue.publish()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import orjson
+from redis.exceptions import OutOfMemoryError
 
-from receiver import keys
+from receiver import keys, logs
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redis import Redis
 
+log = logs.get("ledger")
 FILLING = 0.70
 """The share of its memory above which Redis is said to fill up, and retention forgets more than it would by age."""
 FULL = 0.85
@@ -35,6 +40,15 @@ class Memory:
     def word(self) -> str:
         """ok, filling or full."""
         return "full" if self.share > FULL else "filling" if self.share > FILLING else "ok"
+
+
+@contextmanager
+def unless_full() -> Iterator[None]:
+    """Leave out, for now, what a full Redis has no room for. What ends work is never left out: it is what makes room again."""
+    try:
+        yield
+    except OutOfMemoryError as error:
+        log.warning("redis.full", error=str(error), hint="finishing and retention go on, and make room")
 
 
 def memory(client: Redis) -> Memory:

@@ -9,6 +9,7 @@ import orjson
 
 from receiver import keys
 from receiver.event import now_ms
+from receiver.ledger.condition import unless_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -36,7 +37,8 @@ class Catalogue:
         pipe = self._redis.pipeline()
         pipe.set(keys.catalogue(self.digest), self._text, ex=LIFE)
         pipe.zadd(keys.catalogues(), {self.digest: now_ms()}, nx=not born)
-        pipe.execute()
+        with unless_full():
+            pipe.execute()
 
     def may_route(self) -> bool:
         """Whether no living catalogue is newer than ours: an old worker must not say that nobody wants an event."""

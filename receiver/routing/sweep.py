@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from receiver import keys, logs
 from receiver.ledger import read, runs
+from receiver.ledger.condition import unless_full
 from receiver.ledger.script import Argument  # noqa: TC001
 from receiver.routing import replays
 
@@ -130,5 +131,6 @@ class Sweeper:
                 self._not_before = time.monotonic() + self._process.settings.worker.lease
         if self._redis_run != found:
             self._redis_run = found
-            self._redis.set(keys.redis_run(), found)
+            with unless_full():
+                self._redis.set(keys.redis_run(), found)
         return time.monotonic() >= self._not_before

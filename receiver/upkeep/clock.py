@@ -56,8 +56,8 @@ class Clock:
             try:
                 self._witness.look(self._redis)
                 if hold_lease(self._redis, keys.clock(), self._name, ROUND * 3):
+                    self._trim()  # before what needs room in Redis: this is what makes it
                     channels.ensure(self._settings, self._redis, self._clients)
-                    self._trim()
                     self._look_at_consents()
                     self._unverified.verify()
             except (RedisError, ZohookError) as error:

@@ -5,6 +5,7 @@
 
 local worker, lease = ARGV[1], tonumber(ARGV[2])
 local known, found = {}, {}
+redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
 for at = 3, #ARGV, 3 do known[ARGV[at] .. ':' .. ARGV[at + 2]] = true end
 
 for _, composite in ipairs(redis.call('SMEMBERS', K.rq_worker_executions(worker))) do

@@ -4,6 +4,7 @@
 
 local worker, beat, queues = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local seconds = now / 1000
+redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
 for index = 4 + queues, #ARGV, 3 do
   local id, queue, execution = ARGV[index], ARGV[index + 1], ARGV[index + 2]
   local key = K.rq_execution(id, execution)

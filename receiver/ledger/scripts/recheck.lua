@@ -3,6 +3,7 @@
 
 local iso, most = ARGV[1], tonumber(ARGV[2])
 local woken = 0
+redis.call('ZREM', K.due(), '') -- needs no memory: see finish.lua
 
 local function stranded(job)
   return redis.call('HGET', K.job(job), 'state') == 'due' and not redis.call('ZSCORE', K.due(), member('j', job))
