@@ -9,12 +9,14 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import TimeoutError as TookTooLong
 
 from receiver import keys
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from redis import Redis
     from redis.asyncio import Redis as AsyncRedis
@@ -57,19 +59,49 @@ def call(redis: Redis, name: str, *args: Argument) -> Any:
     return _run(redis, text_of(name), args)
 
 
-def call_as_one(redis: Redis, calls: Sequence[tuple[str, Sequence[Argument]]]) -> list[list[Any]]:
-    """The answers, flat lists, of some scripts that run as one, each with its own arguments.
+def send_as_one(
+    redis: Redis, calls: Sequence[tuple[str, Sequence[Argument]]]
+) -> Callable[[], list[list[Any]]]:
+    """Send some scripts, to be run as one, each with its own arguments. What is returned waits for their answers, flat lists, and
+    must be called once.
 
-    Raises ResponseError where one of them failed; what the others wrote is written.
+    It raises ResponseError where one of them failed; what the others wrote is written.
     """
+    script = text_of(*(name for name, _ in calls))
     if len(calls) == 1:
-        return [call(redis, calls[0][0], *calls[0][1])]
-    args = [arg for _, own in calls for arg in (len(own), *own)]
-    answers = list(lists(_run(redis, text_of(*(name for name, _ in calls)), args)))
-    for (name, _), answer in zip(calls, answers, strict=True):
-        if len(answer) == 1 and str(answer[0]).startswith("b'error: "):
-            raise ResponseError(f"{name}: {answer[0].decode('utf-8', 'replace')}")
-    return answers
+        alone = _send(redis, script, calls[0][1])
+        return lambda: [alone()]
+    together = _send(redis, script, [arg for _, own in calls for arg in (len(own), *own)])
+
+    def heard() -> list[list[Any]]:
+        answers = list(lists(together()))
+        for (name, _), answer in zip(calls, answers, strict=True):
+            if len(answer) == 1 and str(answer[0]).startswith("b'error: "):
+                raise ResponseError(f"{name}: {answer[0].decode('utf-8', 'replace')}")
+        return answers
+
+    return heard
+
+
+def _send(redis: Redis, script: tuple[str, str], args: Sequence[Argument]) -> Callable[[], Any]:
+    """Like `_run`, but its answer is waited for later. Where the connection fails it is asked again, as patiently as ever."""
+    pool = redis.connection_pool
+    connection = pool.get_connection()
+    try:
+        connection.send_command("EVALSHA", script[1], 0, *args)  # type: ignore[no-untyped-call]
+    except (ConnectionLost, TookTooLong):
+        pool.release(connection)
+        return lambda: _run(redis, script, args)
+
+    def heard() -> Any:
+        try:
+            return connection.read_response()
+        except (ConnectionLost, TookTooLong, NoScriptError):
+            return _run(redis, script, args)
+        finally:
+            pool.release(connection)
+
+    return heard
 
 
 def lists(flat: Sequence[Any]) -> Iterator[list[Any]]:

@@ -13,10 +13,10 @@ import orjson
 from receiver import keys, logs
 from receiver.ledger import runs
 from receiver.ledger.accept import SLIPS
-from receiver.ledger.script import Argument, call, call_as_one, iso, lists
+from receiver.ledger.script import Argument, call, iso, lists, send_as_one
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from redis import Redis
 
@@ -119,7 +119,7 @@ def _taken(found: Sequence[Any]) -> Taken:
     return Taken(slip, runs.claimed(kind.decode(), found_id.decode(), int(run), token.decode(), found[8:]))
 
 
-def take_turn(
+def ask(
     redis: Redis,
     worker: str,
     queues: Sequence[str],
@@ -129,8 +129,9 @@ def take_turn(
     again: float,
     claim_first: bool,
     slips: int = SLIPS,
-) -> Answer:
-    """One turn: what was said is written, and up to `want` slips are taken and claimed, oldest of the first queue first.
+) -> Callable[[], Answer]:
+    """Ask for one turn: what was said is written, and up to `want` slips are taken and claimed, oldest of the first queue first.
+    What is returned waits for the answer, and must be called once.
 
     `lease` and `again` in seconds. Asked again after a lost answer, it tells the same of endings and routes; what was taken in the
     turn whose answer was lost is found by `taken_before`.
@@ -144,7 +145,11 @@ def take_turn(
         calls.append(("route", opening(lease=lease, again=again, slips=slips, rooms=rooms)))
     taking = partial(_turn_args, worker, queues, said.done, want=said.want, replays=said.replays)
     calls.append(("turn", taking(lease=lease, again=again, slips=slips, rooms=rooms)))
-    answers = call_as_one(redis, calls)
+    heard = send_as_one(redis, calls)
+    return lambda: _answer(said, heard())
+
+
+def _answer(said: Turn, answers: Sequence[list[Any]]) -> Answer:
     told = Answer()
     if said.endings:
         told.own = runs.finished(said.endings, answers[0])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import RedisError
 
@@ -18,6 +18,7 @@ from receiver.ledger.accept import REPLAY
 from receiver.ledger.runs import Ending
 from receiver.ledger.turns import Turn
 from receiver.routing import route, run
+from receiver.routing.asked import Asked, Work, whose
 from receiver.routing.finisher import Endings
 from receiver.routing.hands import Hands
 from receiver.routing.leases import TimedOut
@@ -26,7 +27,7 @@ from receiver.routing.stops import STOPPED, Stops
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from redis import Redis
 
@@ -35,21 +36,8 @@ if TYPE_CHECKING:
     from receiver.routing.process import Process
 
 log = logs.get("worker")
-
-
-class Work(NamedTuple):
-    """What is put before a thread: a claimed job, or without a claim a suspect to be run in a process of its own."""
-
-    slip: Slip
-    claim: Claim | None
-
-
-def _whose(work: Work) -> str:
-    """The handler that a piece of work is for; "" where that is not known."""
-    if work.claim is not None:
-        return runs.split_job(work.claim.id)[1]
-    kind, found, _ = work.slip.ids() or ("e", "", 0)
-    return runs.split_job(found)[1] if kind == "j" else ""
+WORTH_IT = 8
+"""From so many things to say on, a turn is left under way while what was heard of the last is looked into."""
 
 
 class Taker:
@@ -60,7 +48,7 @@ class Taker:
         self.queues = list(queues)
         settings = process.settings.worker
         shares = Shares(list(process.plugins.handlers.values()), settings.threads, settings.share)
-        self.hands: Hands[Work] = Hands(settings.threads, self._do, _whose, shares)
+        self.hands: Hands[Work] = Hands(settings.threads, self._do, whose, shares)
         self.stops = Stops(process.leases)
         self._asides: tuple[str, ...] = ()
         self._strange: frozenset[str] = frozenset()
@@ -69,41 +57,79 @@ class Taker:
         self._done: deque[Slip] = deque()
         self._routes: list[tuple[Slip, Route]] = []
         self.under_way: dict[str, Slip] = {}
-        self.suspended = self.stopping = self._writes = False
+        self.suspended = self.stopping = self._writes = self._lost = False
+        self._asked: Asked | None = None
         self.worked = 0
         self._patience = min(1.0, process.settings.worker.lease / 3)
 
     def turn(self, room: int) -> bool:
-        """One turn that takes work for so much room; whether there is more to do at once. Raises RedisError."""
+        """One turn that takes work for so much room; whether there is more to do at once. Raises RedisError.
+
+        Where there is much to say the turn is only asked for. Its answer is heard by the next call, which asks for another one before
+        it looks into what it heard: Redis and this process work at the same time.
+        """
         for work in self.hands.left_waiting(self._patience):
             self._give_back(work, "given back by a worker whose threads were all busy")
         if self.hands.waits():
             for work in self.hands.take_back(LONG):
                 self._give_back(work, "its handler has its share of the threads")
+        if self._asked is None:
+            self._asked = self._ask(room)
+            if self._asked is None:
+                return False
+            if self._asked.weight >= WORTH_IT:
+                return True
+        asked, self._asked = self._asked, None
+        told = self._hear(asked)
+        try:
+            if asked.weight >= WORTH_IT and not self._lost:
+                self._asked = self._ask(room - asked.want, WORTH_IT)
+        finally:  # what was heard counts, whatever became of the next
+            more = self._noted(asked, told)
+        return more or self._asked is not None
+
+    def _ask(self, room: int, least: int = 0) -> Asked | None:
+        """A turn that is under way; None where there is nothing to ask for, or not `least` things to say."""
+        if len(self._endings) + len(self._routes) + len(self._done) < least:
+            return None
+        want = max(0, room - len(self._routes))
+        if not (want or self.unsaid()):
+            return None
         endings, done = self._endings.take(), [self._done.popleft() for _ in range(len(self._done))]
         routes, self._routes = self._routes, []
-        want = max(0, room - len(routes))
-        if not (want or endings or routes or done):
-            return False
         ended = [(each.claim, each.ending) for each in endings]
-        rooms = self.hands.rooms()
         opened = [each for _, each in routes]
-        said = Turn(ended, opened, done, want, self._room_for_replays(), rooms)
+        said = Turn(ended, opened, done, want, self._room_for_replays(), self.hands.rooms())
+        asked = Asked(endings, routes, done, want)
         try:
-            told = self._tell(said)
+            asked.answer = self._tell(said)
         except RedisError as error:
-            self._endings.put_back(endings, error)
-            self._routes = routes
-            self._done.extendleft(reversed(done))
+            self._put_back(asked, error)
             raise
+        return asked
+
+    def _hear(self, asked: Asked) -> turns.Answer:
+        try:
+            return asked.answer()
+        except RedisError as error:
+            self._put_back(asked, error)
+            raise
+
+    def _put_back(self, asked: Asked, error: RedisError) -> None:
+        self._endings.put_back(asked.endings, error)
+        self._routes = asked.routes + self._routes
+        self._done.extendleft(reversed(asked.done))
+
+    def _noted(self, asked: Asked, told: turns.Answer) -> bool:
+        """Act on the answer; whether there is more to do at once."""
         self.suspended, self._writes, self._asides = told.suspended, told.writes, told.asides
-        for slip in done:
+        for slip in asked.done:
             self.under_way.pop(slip.id, None)
-        taken = self._noted(told)
-        self.hands.give(self._begun(routes, told.jobs) + self._sorted(taken))
-        for ending, own in zip(endings, told.own, strict=True):
+        taken = self._all_taken(told)
+        self.hands.give(self._begun(asked.routes, told.jobs) + self._sorted(taken))
+        for ending, own in zip(asked.endings, told.own, strict=True):
             ending.said(own)
-        return bool(taken or endings or self._done or self._routes)
+        return bool(taken or asked.endings or self._done or self._routes or self._lost)
 
     def _room_for_replays(self) -> int:
         """Half of the threads at most, for what comes in live must find one; all where replays are the only work that we serve."""
@@ -114,7 +140,7 @@ class Taker:
 
     def unsaid(self) -> bool:
         """Whether there is something to tell the ledger yet."""
-        return bool(self._endings or self._done or self._routes)
+        return bool(self._endings or self._done or self._routes or self._asked)
 
     def waits(self) -> bool:
         """Whether work was taken that its handler has no thread for."""
@@ -137,9 +163,9 @@ class Taker:
             for each in (*(aside for aside in found if aside.partition("/")[0] == queue), queue)
         ]
 
-    def _tell(self, said: Turn) -> turns.Answer:
+    def _tell(self, said: Turn) -> Callable[[], turns.Answer]:
         settings, name = self._process.settings.worker, self._process.name
-        return turns.take_turn(
+        return turns.ask(
             self._redis,
             name,
             self.served(),
@@ -150,16 +176,25 @@ class Taker:
             slips=settings.slips,
         )
 
-    def _noted(self, told: turns.Answer) -> list[Taken]:
+    def _all_taken(self, told: turns.Answer) -> list[Taken]:
         """What was taken, with what RQ has under way here without our knowing: the answer of a turn before was lost."""
         taken = told.taken
         self.under_way.update((each.slip.id, each.slip) for each in taken)
-        if told.under_way > len(self.under_way):
-            known, lease = list(self.under_way.values()), self._process.settings.worker.lease
-            found = turns.taken_before(self._redis, self._process.name, known, lease)
-            self.under_way.update((each.slip.id, each.slip) for each in found)
-            taken += found
+        self._lost = told.under_way > len(self.under_way)
+        if self._lost and self._asked is None:  # else a turn under way may have it
+            taken += self._found_again()
         return taken
+
+    def _found_again(self) -> list[Taken]:
+        known, lease = list(self.under_way.values()), self._process.settings.worker.lease
+        try:
+            found = turns.taken_before(self._redis, self._process.name, known, lease)
+        except RedisError as error:  # the next turn looks again; what this one heard must be done
+            log.warning("worker.redis", error=str(error))
+            return []
+        self.under_way.update((each.slip.id, each.slip) for each in found)
+        self._lost = False
+        return found
 
     def _begun(self, routes: Sequence[tuple[Slip, Route]], jobs: Sequence[Claim | None]) -> list[Work]:
         begun = []
@@ -193,17 +228,26 @@ class Taker:
         if claim is not None:
             return slip, claim
         ids = slip.ids()
-        if ids is None:
-            turns.forged(self._redis, slip.id, slip.queue)
-            return slip, "forged"
         process = self._process
-        return slip, runs.claim(process.redis, *ids, process.name, process.settings.worker.lease)
+        try:
+            if ids is None:
+                turns.forged(self._redis, slip.id, slip.queue)
+                return slip, "forged"
+            return slip, runs.claim(process.redis, *ids, process.name, process.settings.worker.lease)
+        except RedisError as error:  # what is due gets another slip
+            log.warning("worker.redis", error=str(error))
+            return slip, "not claimed"
 
     def _plan(self, events: dict[str, tuple[Slip, Claim]]) -> None:
         routes: list[Route] = []
         try:
             claims = [claim for _, claim in events.values()]
             routes = route.plan(self._process, claims, writes=self._writes)
+        except RedisError as error:
+            log.warning("worker.redis", error=str(error))
+            for slip, claim in events.values():
+                self._give_back(Work(slip, claim), "given back by a worker that could not reach Redis")
+            return
         except (Exception, TimedOut):  # they come again when their leases are over
             log.exception("plan.failed", events=len(events))
         for each in routes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from redis.exceptions import RedisError
 from rq.suspension import resume, suspend
 
 from receiver import on
@@ -42,7 +44,7 @@ def work_off(one: Taker) -> None:
 def take(home: House, want: int = 100) -> list[runs.Claim]:
     """The claims of one turn."""
     said = Turn(want=want)
-    told = turns.take_turn(home.redis, "w", QUEUES, said, lease=5, again=1, claim_first=True)
+    told = turns.ask(home.redis, "w", QUEUES, said, lease=5, again=1, claim_first=True)()
     return [each.claim for each in told.taken]
 
 
@@ -66,9 +68,9 @@ def test_what_a_lost_turn_took_is_adopted_by_the_next(house: MakeHouse) -> None:
     home = house(handler, threads=8, lease=60)
     home.accept()
     home.accept()
-    lost = turns.take_turn(
+    lost = turns.ask(
         home.redis, home.process.name, QUEUES, Turn(want=1), lease=60, again=1, claim_first=True
-    )
+    )()
     assert len(lost.taken) == 1
     one = taker(home)
     work_off(one)
@@ -191,3 +193,39 @@ def test_what_was_taken_ahead_of_a_job_that_sticks_is_soon_due_for_others(house:
     work_off(one)
     assert read.totals(home.redis)["done"] == 158
     assert read.totals(home.redis)["lost"] == 0
+
+
+def test_connections_that_are_cut_all_the_time_cost_no_run_and_run_nothing_twice(house: MakeHouse) -> None:
+    """Turns under way and answers not heard yet are lost again and again: what was said is said again, what was taken is found."""
+    seen: list[str] = []
+
+    @on("crm.**")
+    def notes(event) -> None:
+        seen.append(event.id)
+
+    home = house(notes, threads=8, lease=60)
+    wanted = [home.accept().id for _ in range(600)]
+    over, cuts = threading.Event(), []
+
+    def cut() -> None:
+        while not over.wait(0.004):
+            with suppress(RedisError):
+                cuts.append(home.redis.client_kill_filter(_type="normal", skipme=True))
+
+    cutting = threading.Thread(target=cut)
+    one = taker(home)
+    limit = time.monotonic() + 30
+    cutting.start()
+    while len(seen) < 600:
+        assert time.monotonic() < limit
+        with suppress(RedisError):
+            more = one.turn(one.hands.room())
+            if not more:
+                home.sweeper.once()
+    over.set()
+    cutting.join()
+    work_off(one)
+    assert sum(cuts)
+    assert sorted(seen) == sorted(wanted)
+    assert read.totals(home.redis)["lost"] == 0
+    assert [key for key in home.redis.keys("rq:*") if key != b"rq:queues"] == []
