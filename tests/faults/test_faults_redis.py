@@ -121,7 +121,7 @@ def test_f9_redis_slow(house: House, tally: Tally) -> None:
         sent = house.load.send(20, senders=8)
         tally.injected += 1
         assert {each.status for each in sent} == {200}
-        assert min(each.seconds for each in sent if each.verdict == "accepted") >= 0
+        assert {each.verdict for each in sent} <= {"accepted", "spooled"}
         tally.notes["answer_p99"] = p99(sent)
         tally.take(sent, judge(house, sent))
     web.end()
