@@ -38,13 +38,16 @@ def tree(path):
     return ast.parse(path.read_text(), str(path))
 
 
+@cache
 def imported(path):
     """(line, module) of every import, wherever it is."""
+    found = []
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name) for alias in node.names)
+            found += ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.lineno, node.module
+            found.append((node.lineno, node.module))
+    return found
 
 
 def shown(path, line):
