@@ -34,6 +34,8 @@ SECRET = "a-secret-of-books-1"
 TOML = '[web]\nport = {port}\nconnections = 1000\n[sources]\nbooks = {{ product = "books", events = ["invoice.paid"] }}\n'
 PATH = "/in/books?event=invoice.paid"
 WORKERS = 2
+PLAIN = httpx.create_ssl_context(verify=False)
+"""What a client has that speaks no TLS: made anew for each, the web's roots would cost more time than the delivery."""
 
 
 @pytest.fixture
@@ -63,6 +65,7 @@ def send(url: str, number: int) -> str:
             content=body,
             headers={"X-Zoho-Webhook-Signature": signature},
             trust_env=False,
+            verify=PLAIN,
             timeout=20,
         )
     except httpx.HTTPError:
