@@ -4,6 +4,8 @@ come between.
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from importlib.resources import files
 
 from receiver import keys
@@ -11,9 +13,9 @@ from receiver import keys
 NAMES = ("read", "take", "again", "settle", "invalidate", "clear", "install", "stale")
 
 
+@cache
 def source(name: str) -> str:
-    """The whole text of one script, with the keys and what the scripts share in front of it."""
+    """The whole text of one script, with the keys that it uses and what the scripts share in front of it."""
     room = files("receiver.zoho") / "scripts"
-    return "\n".join(
-        (keys.lua_prelude(), (room / "shared.lua").read_text(), (room / f"{name}.lua").read_text())
-    )
+    body = "\n".join(((room / "shared.lua").read_text(), (room / f"{name}.lua").read_text()))
+    return "\n".join((keys.lua_prelude(set(re.findall(r"\bK\.(\w+)", body))), body))
