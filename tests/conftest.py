@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import os
 import shutil
+import ssl
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
+import structlog
 from cryptography.fernet import Fernet
 
 from receiver.ledger.embedded import Embedded
@@ -17,9 +21,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import redis as redis_py
+    from xdist.scheduler.loadscope import LoadScopeScheduling
 
+# Some hundred processes are started, and each would compile all of us again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 OURS = "ZOHOOK_"
 NEED_BROWSER = "ZOHOOK_NEED_BROWSER"
+LONG = ("tests/system/", "tests/unit/test_style.py", "tests/unit/test_sources_covered.py", "tests/faults/")
+"""Where the tests are that take seconds each, the longest first."""
 
 
 class MakeSettings(Protocol):
@@ -32,6 +41,30 @@ class MakeSettings(Protocol):
 def chromium() -> str | None:
     """The browser that the tests in `browser/` drive."""
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Processes that share the tests begin with the long ones, lest one be left alone with them at the end."""
+
+    def place(item: pytest.Item) -> tuple[int, bool]:
+        name = item.nodeid
+        first = next((at for at, start in enumerate(LONG) if name.startswith(start)), len(LONG))
+        return first, name.startswith("tests/unit/")
+
+    if hasattr(config, "workerinput"):
+        items.sort(key=place)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """A file is run by one process, for what its tests share; of the system tests, which share nothing, each by whoever is free."""
+    from xdist.scheduler.loadscope import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return nodeid if nodeid.startswith("tests/system/") else nodeid.partition("::")[0]
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -53,6 +86,28 @@ def clean_environment() -> Iterator[None]:
     for name in [name for name in os.environ if name.startswith(OURS)]:
         del os.environ[name]
     os.environ.update(kept)
+
+
+@pytest.fixture(autouse=True)
+def clean_logs() -> Iterator[None]:
+    """What a process of ours does to logging, done here by a test, is undone: the next one hears of its own lines only."""
+    root, access = logging.getLogger(), logging.getLogger("uvicorn.access")
+    kept = list(root.handlers), root.level, access.level, access.propagate
+    yield
+    root.handlers[:], root.level, access.level, access.propagate = kept
+    structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def roots() -> Iterator[None]:
+    """The web's roots are read once for each file that they are in: a client needs 20 ms for it, and most tests make one."""
+    read = ssl.create_default_context
+    once = functools.cache(read)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            ssl, "create_default_context", lambda **given: (once if "cafile" in given else read)(**given)
+        )
+        yield
 
 
 @pytest.fixture(scope="session")
