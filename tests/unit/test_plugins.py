@@ -69,7 +69,7 @@ def {name}(event):
         ({"retries": -1}, "0 or more"),
         ({"timeout": "soon"}, "timeout=: 'soon' is no length of time"),
         ({"max_age": "1 year"}, "max_age=:"),
-        ({"origins": "lve"}, "origins= takes live, catchup, poll, handler, not 'lve'"),
+        ({"origins": "lve"}, "origins= takes live, catchup, poll, handler, backfill, not 'lve'"),
         ({"changed": [1]}, "changed= takes a name or several"),
         ({"when": len}, "when= takes a table of fields"),
         ({"where": "Stage", "record": True}, "where= takes a table of fields"),
