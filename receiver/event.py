@@ -26,6 +26,10 @@ os.register_at_fork(after_in_child=_chance.seed)  # a child must not make its pa
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _LETTERS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
 
+MINUTE = 60.0
+BYTES_ONLY = "sha256:60:"
+"""How an identity begins that is of bytes only, where facts of its source have better ones: a minute later the same bytes may tell another."""
+
 Origin = Literal["live", "catchup", "poll", "handler", "backfill"]
 
 
@@ -236,6 +240,10 @@ class Event:
         if not self.identity:
             return ""
         return hashlib.sha256(f"{self.source}\0{self.identity}".encode()).hexdigest()[:32]
+
+    def mark_life(self, window: float) -> float:
+        """For how many seconds its mark lives, where `window` is how long those of its source do."""
+        return min(window, MINUTE) if self.identity.startswith(BYTES_ONLY) else window
 
     def job_key(self, handler: str, generation: int = 0) -> str:
         """The idempotency key of this event for one handler: the same over all tries, new with every rerun."""

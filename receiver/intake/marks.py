@@ -38,6 +38,8 @@ class Marks:
         if len(self._seen) > MOST:
             self._seen.clear()
         for record in records:
+            lives = [event.mark_life(record.window) for event in record.events]
+            record.window = max(lives, default=record.window)
             window, received = record.window * 1000, record.delivery.received
             left = window - (now - received)
             if not window:

@@ -78,8 +78,8 @@ class Record:
         kept = join(orjson.dumps(line), delivery.body)
         found: list[Argument] = [delivery.id, delivery.source, self.verdict, kept, self.sealed]
         found += [delivery.received, "1" if self.forward else "", len(self.events)]
-        window = int(self.window * 1000)
         for event in self.events:
+            window = int(event.mark_life(self.window) * 1000)
             mark = event.dedupe_key() if window else ""
             found += [event.id, event.type, mark, window, b"" if where else alone(event), event.record_key()]
             found += [self.due, self.key, "1" if self.replace else ""]

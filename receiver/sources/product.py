@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from receiver.errors import Malformed, Unauthenticated
-from receiver.event import Event, new_id
+from receiver.event import BYTES_ONLY, MINUTE, Event, new_id
 from receiver.sources import body, fingerprints, pointer, reading
 from receiver.sources.guide import Guide
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from receiver.sources.source import Keys, Need, Offer, Parsed, Verified, Way
 
 WEEK = 7 * 86_400.0
-MINUTE = 60.0
 
 
 class Product:
@@ -158,11 +157,8 @@ class Product:
             fact = None if None in own else own
         if fact is not None:
             return orjson.dumps([event.type, *fact]).decode()
-        same = f"sha256:{delivery.digest()}:{event.type}" + (f":{event.record_id}" if event.record_id else "")
-        if window > MINUTE and way.dedupe_for is None:
-            # In the week that the mark lives the same bytes may tell two facts: it fits for a minute only.
-            same += f"@{delivery.received // 60_000}"
-        return same
+        kind = BYTES_ONLY if window > MINUTE and way.dedupe_for is None else "sha256:"
+        return f"{kind}{delivery.digest()}:{event.type}" + (f":{event.record_id}" if event.record_id else "")
 
 
 def unlisted(way: Way, example: str) -> str:

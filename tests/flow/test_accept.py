@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from receiver import keys
-from receiver.event import Delivery, Event, new_id
+from receiver.event import Delivery, Event, new_id, now_ms
 from receiver.ledger import read
 from receiver.ledger.accept import QUEUE, Record, accept
+from receiver.sources import PRODUCTS
+from receiver.sources.source import Verified, Way
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -67,3 +71,26 @@ def test_a_batch_that_comes_again_changes_nothing(redis: Redis) -> None:
     assert accept(redis, records) == first
     assert redis.llen(keys.rq_queue(QUEUE)) == 2
     assert int(redis.get(keys.sequence())) == 2
+
+
+def test_bytes_are_known_again_for_a_minute_whatever_the_clock_shows(redis: Redis) -> None:
+    """The minute is counted from the first of them: the turn of the clock's minute between two deliveries changes nothing."""
+    turn = now_ms() // 60_000 * 60_000
+    answers = [accept(redis, [called(at)])[0] for at in (turn - 5, turn + 5, turn + 59_000)]
+    assert [len(answer.new) for answer in answers] == [1, 0, 0]
+    (mark,) = redis.scan_iter(keys.mark("*"))
+    assert 0 < redis.pttl(mark) <= 60_000
+    redis.pexpire(mark, 1)
+    time.sleep(0.005)
+    assert accept(redis, [called(turn + 61_000)])[0].new
+
+
+def called(received: int) -> Record:
+    """A call of Cliq that does not say when it was made, though most do: there are only its bytes."""
+    way = Way("cliq", "cliq")
+    delivery = Delivery.arrive(
+        "cliq", b'{"type": "message", "name": "bot", "handler": {"type": "message_handler"}}'
+    )
+    delivery = replace(delivery, received=received)
+    events = PRODUCTS["cliq"].parse(delivery, way, Verified("signature")).events
+    return Record(delivery, "accepted", events=events, window=PRODUCTS["cliq"].window(way))

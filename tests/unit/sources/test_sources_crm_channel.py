@@ -109,8 +109,10 @@ def test_without_a_time_the_bytes_are_compared():
     events = told("batch-two-ids", server_time=None)
     assert len({event.identity for event in events}) == 2
     assert all(event.identity.startswith("sha256:") for event in events)
-    later = changed(notification("a-token-in-clear", server_time=None), received=RECEIVED + 60_000)
-    assert CHANNELS.parse(later, CRM, TOKEN).events[0].identity != told(server_time=None)[0].identity
+    later = changed(notification("a-token-in-clear", server_time=None), received=RECEIVED + 59_000)
+    event = CHANNELS.parse(later, CRM, TOKEN).events[0]
+    assert event.identity == told(server_time=None)[0].identity
+    assert (event.mark_life(WEEK), told()[0].mark_life(WEEK)) == (60, WEEK)
 
 
 def test_ids_may_be_numbers_and_bad_ones_are_set_apart():

@@ -10,7 +10,7 @@ from kits_signed import in_base64
 from signed_deliveries import RECEIVED, SECRETS, changed, sample
 
 from receiver.errors import BadFraming, Malformed, Unauthenticated
-from receiver.event import Delivery, Event
+from receiver.event import BYTES_ONLY, Delivery, Event
 from receiver.sources import PRODUCTS, signing
 from receiver.sources.source import Keys, Offer, Verified, Way
 
@@ -71,8 +71,9 @@ def test_a_changed_task():
         "4000000012345",
         "taskUpdated",
     )
-    assert event.identity.startswith("sha256:")
-    assert event.identity.endswith(f":mail.task.updated:4000000012345@{RECEIVED // 60_000}")
+    assert event.identity.startswith(BYTES_ONLY)
+    assert event.identity.endswith(":mail.task.updated:4000000012345")
+    assert event.mark_life(7 * 86_400) == 60
     assert told("task-updated", action="taskSnoozed").type == "mail.task.taskSnoozed"
 
 
