@@ -14,7 +14,7 @@ from receiver.dashboard.guard import POLICY
 from receiver.dashboard.house import back, form, house, page, session
 from receiver.errors import SettingsError, ZohoError, ZohookError
 from receiver.ledger import read, runs
-from receiver.zoho import Clients, limits, organisations
+from receiver.zoho import Clients, costs, limits, organisations
 from receiver.zoho.consent import BY_BROWSER
 from receiver.zoho.grants import MOST, WARN
 from receiver.zoho.scopes import drift, wanted_scopes
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from receiver.dashboard.house import House
+    from receiver.settings_tables import ConnectionSettings
     from receiver.zoho.customers import Invitation
 
 log = logs.get("dashboard")
@@ -44,10 +45,16 @@ def _page(request: Request, link: str = "") -> Response:
     used, parked = limits.uses(here.redis), read.parked_work(here.redis)
     rows = [_row(here, zoho, name) for name in zoho.tokens.accounts.connections]
     for row in rows:
-        row["uses"] = [
-            (each, parked.get(f"limit:{each.place}", 0))
-            for each in used
-            if each.place.partition(":")[0] == row["name"]
+        mine = [each for each in used if each.place.partition(":")[0] == row["name"]]
+        row["uses"] = [(each, each.lasts(_credits(row["known"], each.place))) for each in mine]
+        row["holds"] = [
+            (place, why, parked.get(f"limit:{name}", 0), seconds)
+            for each in mine
+            for name, place, why, seconds in (
+                (each.place, each.place, each.blocked, each.blocked_for),
+                (each.place + limits.BEHIND, each.place, each.kept, each.kept_for),
+            )
+            if why
         ]
     answer = page(
         request, "connections.html", rows=rows, shared=shared, link=link, most=MOST, warn=WARN,
@@ -57,6 +64,10 @@ def _page(request: Request, link: str = "") -> Response:
     # Browsers hold the redirect that follows a form against form-action, and this page's forms lead to Zoho.
     answer.headers["content-security-policy"] = " ".join([POLICY, *hosts])
     return answer
+
+
+def _credits(known: ConnectionSettings, place: str) -> int:
+    return costs.allowed(place.split(":")[1], known).credits
 
 
 def _row(here: House, zoho: Clients, name: str) -> dict[str, Any]:

@@ -67,12 +67,12 @@ def _defaults(product: str, edition: str) -> Allowed:
 
 
 def cost(ask: Ask) -> int:
-    """Credits that a call costs; nought where the product counts none."""
+    """Credits that a call costs; of products that count calls and no credits each is one."""
     if ask.product in {"crm", "bigin", "recruit"}:
         return _crm(ask)
     if ask.product == "desk":
         return _desk(ask)
-    return 0
+    return 1
 
 
 def heavy(ask: Ask) -> bool:

@@ -39,6 +39,8 @@ FAILURES = 10
 """Calls in a row that Zoho does not answer until a place counts as out of order."""
 LONG = 5.0
 """Seconds of waiting from which a limit is a block for all: shorter ones are waited out by the call."""
+BEHIND = "#behind"
+"""What is added to the name of a place where it holds replays and backfills only."""
 PAUSE = 0.005
 """Seconds after which the place of a call that is over is free."""
 NOTED = 0.1
@@ -58,7 +60,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One place as it is now, for people. Credits are of the last 24 hours; `left` is what Zoho said last, or None."""
+    """One place as it is now, for people. Credits are of the last 24 hours, `pace` of the last one; `left` is what Zoho said last, or
+    None. Where only replays and backfills are held, `kept` says why.
+    """
 
     place: str
     in_flight: int
@@ -67,6 +71,20 @@ class Use:
     left: int | None
     blocked: str
     blocked_for: float
+    pace: float = 0.0
+    kept: str = ""
+    kept_for: float = 0.0
+
+    def lasts(self, allowed: int) -> float | None:
+        """Seconds until the day's credits are spent if it goes on as in the last hour; None where that is more than a day, or unknown.
+
+        `allowed` is how many there are, for where Zoho has not said what is left.
+        """
+        left = self.left if self.left is not None else allowed - self.spent if allowed else None
+        if left is None or not self.pace:
+            return None
+        seconds = max(0.0, left / self.pace * 3600)
+        return seconds if seconds < 86_400 else None
 
 
 class Limits:
@@ -108,7 +126,8 @@ class Limits:
             why, blocked = text(said[1]), len(said) > 2
             nap = wait if wait > 0.1 else wait * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
             if blocked or time.monotonic() + nap > until:
-                raise full(place.name, ask, why, wait, blocked=blocked)
+                of = text(said[3]) if len(said) > 3 else ""
+                raise full(place.name + of, ask, why, wait, blocked=blocked)
             time.sleep(nap)
             fence()
 
@@ -211,13 +230,15 @@ def uses(redis: Redis, most: int = 100) -> list[Use]:
         pipe.hgetall(keys.calls_credits(name))
         pipe.get(keys.calls_blocked(name))
         pipe.pttl(keys.calls_blocked(name))
+        pipe.get(keys.calls_blocked(name + BEHIND))
+        pipe.pttl(keys.calls_blocked(name + BEHIND))
     answers = pipe.execute()
-    return [_use(name, answers[5 * index : 5 * index + 5], now) for index, name in enumerate(names)]
+    return [_use(name, answers[7 * index : 7 * index + 7], now) for index, name in enumerate(names)]
 
 
 def _use(name: str, said: list[Any], now: int) -> Use:
     book = {text(key): number(value) for key, value in said[2].items()}
-    hour = now // 3_600_000
+    hour, gone = divmod(now, 3_600_000)
     spent = sum(value for key, value in book.items() if key.isdecimal() and int(key) > hour - 24)
     return Use(
         name,
@@ -227,4 +248,7 @@ def _use(name: str, said: list[Any], now: int) -> Use:
         book.get("left"),
         text(said[3] or ""),
         max(0, int(said[4])) / 1000,
+        book.get(str(hour), 0) + book.get(str(hour - 1), 0) * (1 - gone / 3_600_000),
+        text(said[5] or ""),
+        max(0, int(said[6])) / 1000,
     )

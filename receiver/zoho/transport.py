@@ -292,11 +292,24 @@ def call_of(
         "write": ask.writes,
         "repeated": repeated,
     }
+    if ask.writes and (starts := _starts(ask)):
+        line["trigger"] = starts
     if isinstance(reply, Reply) and verdict.error is not None and 200 <= reply.status < 500:
         line["answer"] = logs.mask(reply.body[:SHOWN].decode(errors="replace"))
         if ask.json is not None:
             line["request"] = logs.mask(orjson.dumps(ask.json).decode()[:SHOWN])
     return line
+
+
+def _starts(ask: Ask) -> str:
+    """Which automations a write of CRM's kind starts: Zoho's words, "none", or "all" where it leaves that to Zoho; "" for other calls."""
+    if ask.product not in {"crm", "bigin", "recruit"}:
+        return ""
+    if ask.method == "DELETE":
+        return "none" if ask.params.get("wf_trigger") == "false" else "all"
+    if not isinstance(ask.json, dict) or "data" not in ask.json:
+        return ""
+    return ", ".join(ask.json["trigger"]) or "none" if "trigger" in ask.json else "all"
 
 
 def error_of(ask: Ask, verdict: Verdict, url: str, status: int) -> ZohoError:

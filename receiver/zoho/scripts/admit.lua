@@ -1,6 +1,7 @@
 -- (place, call, lease, in flight, heavy in flight or 0, a minute, credits a day, cost, '1' for work that live events go before,
 --  milliseconds that the minute has)
--- -> {0} where the call may be made; else {milliseconds until it may be asked again, why, '1' where it is a block and not a queue}
+-- -> {0} where the call may be made; else {milliseconds until it may be asked again, why, '1' where it is a block and not a queue,
+--  '#behind' where live events are not held by it}
 -- Nothing of it goes to the append-only file or to replicas, so no call waits for a disk: what must outlast this Redis, the minute's calls
 -- and the credits, is written again when the call is over (note.lua). A lease need not.
 redis.set_repl(redis.REPL_NONE)
@@ -8,8 +9,10 @@ local place, call, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local most, most_heavy, minute, credits, cost = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
 local behind, window, now = ARGV[9] == '1', tonumber(ARGV[10]), now_ms()
 
-local why = redis.call('GET', K.calls_blocked(place))
-if why then return { math.max(1, redis.call('PTTL', K.calls_blocked(place))), why, '1' } end
+for _, of in ipairs(behind and { '', '#behind' } or { '' }) do
+  local why = redis.call('GET', K.calls_blocked(place .. of))
+  if why then return { math.max(1, redis.call('PTTL', K.calls_blocked(place .. of))), why, '1', of } end
+end
 
 -- Work that may wait has the places that live events leave: half of them, and four fifths of the day.
 local function share(limit) return behind and math.max(1, math.floor(limit / 2)) or limit end
@@ -35,7 +38,13 @@ if credits > 0 and cost > 0 then
   local free = credits - spent
   if left and now - left_at < 3600000 then free = math.min(left, math.max(free, left)) end
   local kept = behind and credits / 5 or 0
-  if free - cost < kept then return { 600000, behind and 'the rest of the day\'s credits is kept for live events' or 'the day\'s credits are spent', '1' } end
+  if free - cost < kept then
+    -- The day is the last 24 hours, so some come back with each hour: ten minutes from now one of those who wait asks again.
+    local of, why = '', 'the day\'s credits are spent'
+    if behind and free >= cost then of, why = '#behind', 'the rest of the day\'s credits is kept for live events' end
+    redis.call('SET', K.calls_blocked(place .. of), why, 'PX', 600000)
+    return { 600000, why, '1', of }
+  end
 end
 local full = most > 0 and places(K.calls_in_flight(place), most, 'all places are taken')
 if full then return full end

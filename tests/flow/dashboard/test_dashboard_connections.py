@@ -8,12 +8,15 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from dashboard_kit import HANDLER, TOML, VIEWER
 
+from receiver import keys
 from receiver.errors import NotConnected
+from receiver.event import now_ms
 from receiver.zoho.consent import Consent
 
 if TYPE_CHECKING:
     from conftest import MakeVisitor
     from dashboard_kit import Seed, Visitor
+    from redis import Redis
 
     from tests.conftest import MakeSettings
 
@@ -112,3 +115,20 @@ def test_a_consent_releases_what_waited_for_it(
     assert operator.get("/connect/callback?state=good").headers["location"] == "/connections"
     assert "is connected" in operator.get("/connections").text
     assert operator.ask("POST", "/connect/callback").status_code in {403, 405}
+
+
+def test_what_holds_the_jobs_of_a_product_is_said(operator: Visitor, redis: Redis) -> None:
+    """A day's limit and the credits kept for live events, each with how many jobs wait; and how long the credits last."""
+    hour = now_ms() // 3_600_000
+    redis.zadd(keys.calls_places(), {"acme:books:1": now_ms(), "acme:crm": now_ms()})
+    redis.set(keys.calls_blocked("acme:books:1"), "day limit", px=60_000)
+    redis.set(keys.calls_blocked("acme:crm#behind"), "the rest is kept for live events", px=60_000)
+    redis.hset(keys.calls_credits("acme:crm"), mapping={str(hour): 5_000, "left": 10_000})
+    for reason, count in (("limit:acme:books:1", 412), ("limit:acme:crm#behind", 1)):
+        redis.sadd(keys.parked_reasons(), reason)
+        redis.sadd(keys.parked(reason), *(f"j:{number}:h" for number in range(count)))
+    page = " ".join(operator.get("/connections").text.split())
+    assert "<b>Books</b>: day limit, 412 jobs wait." in page
+    assert "<b>Crm</b>: the rest is kept for live events, 1 job waits." in page
+    assert "Lasts" in page
+    assert "2 h" in page

@@ -207,7 +207,11 @@ def test_trigger_goes_by_call_then_connection_then_zoho(house, setting, given, s
     """What the call says wins over the connection's setting; without both, nothing is sent and Zoho runs all."""
     acme = house.settings.connections["acme"].model_copy(update={"trigger": ()} if setting else {})
     house.tokens.accounts._settings = house.settings.model_copy(update={"connections": {"acme": acme}})
-    house.zoho.crm.create("Leads", lead(1), trigger=given)
+    zoho = house.zoho
+    zoho.crm.create("Leads", lead(1), trigger=given)
+    assert zoho.calls[-1]["trigger"] == {"[]": "none", None: "all"}.get(sent, "workflow")
+    zoho.crm.user()
+    assert "trigger" not in zoho.calls[-1]
     (call,) = house.simulator.journal.calls("crm", method="POST")
     assert ('"trigger":' in call.body) == (sent is not None)
     if sent:

@@ -87,13 +87,29 @@ def test_the_last_credits_are_kept_for_live_events(build, simulator):
         replay.crm.user()
     with pytest.raises(RateLimited, match="kept for live events") as told:
         replay.crm.user()
-    assert told.value.hold == "acme:crm"
+    assert told.value.hold == "acme:crm#behind"
     for _ in range(4):
         house.zoho.crm.user()
     with pytest.raises(RateLimited, match="spent"):
         house.zoho.crm.user()
     (use,) = [each for each in uses(house.redis) if each.place == "acme:crm"]
     assert use.spent == 20
+    assert "kept for live events" in use.kept
+    assert use.blocked == "the day's credits are spent"
+    assert use.pace >= 10
+    assert use.lasts(20) == 0
+    assert 0 < use.lasts(40) <= 7200
+    assert use.lasts(100_000) is None
+
+
+def test_a_days_calls_that_the_settings_name_are_kept_to(build, simulator):
+    """Books has no credits, but a number of calls a day that goes by the plan: what the settings say is not gone over."""
+    house = limited(build, simulator, "limits = { books = { credits = 3 } }")
+    for _ in range(3):
+        list(house.zoho.books.list("contacts"))
+    with pytest.raises(RateLimited, match="spent") as told:
+        list(house.zoho.books.list("contacts"))
+    assert told.value.hold == "acme:books:20061234567"
 
 
 def test_what_zoho_says_is_left_wins(build, simulator):
