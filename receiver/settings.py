@@ -135,6 +135,8 @@ class HandlerSettings(Table):
     packages: tuple[str, ...] = ("handlers",)
     only: tuple[str, ...] = ()
     off: tuple[str, ...] = ()
+    shadow: tuple[str, ...] = ()
+    """Handlers whose writes to Zoho are recorded and not sent, as with `mode = "shadow"` all are."""
 
 
 class Settings(BaseSettings):

@@ -55,6 +55,7 @@ class Options:
     isolated: bool = False
     share: float | None = None
     was: tuple[str, ...] = ()
+    mode: str = "live"
 
 
 def _names(name: str, value: Any) -> frozenset[str]:
@@ -117,6 +118,10 @@ def read(given: Mapping[str, Any]) -> Options:
     if options.where and not options.record:
         raise HandlerError(
             "where= looks at the record as it is now, so it needs record=True; when= looks at what was delivered"
+        )
+    if options.mode not in {"live", "shadow"}:
+        raise HandlerError(
+            f'mode= is "live" or "shadow", whose writes to Zoho are recorded and not sent, not {options.mode!r}'
         )
     if options.retries is not None and options.retries < 0:
         raise HandlerError("retries= is how often a failed run is tried again: 0 or more")

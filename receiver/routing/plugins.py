@@ -56,7 +56,7 @@ class Handler:
         shown: dict[str, Any] = {}
         for each in fields(self.options):
             value = getattr(self.options, each.name)
-            if value is not False and value not in (None, "", (), frozenset(), {}):
+            if value is not False and value not in (None, "", (), frozenset(), {}, "live"):
                 shown[each.name] = _shown(value)
         return {"id": self.id, "doc": self.doc, "patterns": list(self.patterns), "options": shown}
 

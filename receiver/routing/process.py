@@ -81,7 +81,11 @@ class Process:
 
         In a batch it is the lead's, and a write belongs to the one of them whose record it is.
         """
-        event = claim.event
+        event, handler = claim.event, self.plugins.find(runs.split_job(claim.id)[1])
+        shadow = handler is not None and (
+            handler.options.mode == "shadow"
+            or not set(handler.names).isdisjoint(self.settings.handlers.shadow)
+        )
         wanted = connection or event.connection or self.settings.connection_of(event.source)
         return self.clients.for_job(
             wanted,
@@ -91,6 +95,7 @@ class Process:
             fence=fence,
             calls=calls,
             behind=bool(claim.lane),
+            shadow=shadow,
             job=claim.id,
             on_write=partial(echoes.remember, self.redis, batch or [claim]),
         )

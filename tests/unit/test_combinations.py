@@ -45,6 +45,7 @@ SAMPLES = {
     "isolated": {"isolated": True},
     "share": {"share": 1},
     "was": {"was": "rooms.old"},
+    "mode": {"mode": "shadow"},
 }
 """Each option as it can be written, with what it needs."""
 PART_OF = {"on_dead": "order", "on_failure": "order", "debounce_for": "debounce", "batch_for": "batch"}
