@@ -117,6 +117,7 @@ def _zoho(settings: Settings, redis: Redis, connection: str) -> Iterator[Zoho]:
         raise SettingsError(f"the connection {connection} is {state.state}{why}: zohook connect {connection}")
     try:
         yield clients.for_job(connection, behind=True)
+        clients.flush()
     except RateLimited as error:
         held = f" by {error.hold}" if error.hold else ""
         raise SettingsError(f"held back{held} for {error.retry_after or 0:.0f} s: {error}; {LATER}") from None

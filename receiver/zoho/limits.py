@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 from redis.exceptions import RedisError
 
-from receiver import keys
+from receiver import keys, logs
 from receiver.errors import RateLimited, Unavailable
 from receiver.event import new_id
 from receiver.zoho import costs, token_scripts
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from receiver.zoho.ask import Ask
     from receiver.zoho.outcomes import Verdict
 
+log = logs.get("limits")
 FAILURES = 10
 """Calls in a row that Zoho does not answer until a place counts as out of order."""
 LONG = 5.0
@@ -185,7 +186,10 @@ class Limits:
             time.sleep(PAUSE)
             self._any.clear()
             due = time.monotonic() - noted >= NOTED
-            self.flush(notes=due)
+            try:
+                self.flush(notes=due)
+            except Exception as error:  # noqa: BLE001 - a client that is closed under it raises what it likes, and the next call needs us
+                log.warning("calls.not_told", error=f"{type(error).__name__}: {error}")
             if due:
                 noted = time.monotonic()
             elif self._notes:

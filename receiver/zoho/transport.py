@@ -112,6 +112,10 @@ class Transport:
             time.sleep(wait)
         raise Unavailable(f"{ask.method} {ask.path}: no good answer", request=request_of(ask, ask.path))
 
+    def flush(self) -> None:
+        """Tell the ledger now of all calls that are over."""
+        self._limits.flush()
+
     @contextmanager
     def open(
         self,

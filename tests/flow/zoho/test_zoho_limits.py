@@ -45,7 +45,7 @@ def test_no_more_calls_are_in_flight_than_are_let_in(build, simulator):
     assert len(done) == 120
     assert refused(house) == 0
     assert simulator.crm.gate.highest <= 5
-    house.transport._limits.flush()
+    house.transport.flush()
     assert uses(house.redis)[0].in_flight == 0
 
 
@@ -162,7 +162,7 @@ def test_an_outage_opens_the_brake(build, simulator):
     house.redis.delete(keys.calls_blocked("acme:crm"))
     simulator.faults.clear()
     assert house.zoho.crm.user()
-    house.transport._limits.flush()
+    house.transport.flush()
     assert not house.redis.exists(keys.calls_failed("acme:crm"))
 
 
@@ -216,7 +216,7 @@ def test_without_redis_a_call_is_made_all_the_same(house, monkeypatch):
 def test_what_must_last_is_on_disk_and_no_call_waits_for_it(house):
     """A lease is not written to the append-only file; a tenth of a second later credits and record are, as they are counted."""
     house.zoho.crm.user()
-    house.transport._limits.flush()
+    house.transport.flush()
     house.redis.config_set("appendonly", "yes")
     time.sleep(0.3)
     before, known = house.redis.info("persistence")["aof_current_size"], house.redis.llen(keys.calls_log())
@@ -242,7 +242,7 @@ def test_every_call_is_kept_and_summed(house):
     house.zoho.crm.user()
     with pytest.raises(InvalidRequest):
         house.zoho.request("crm", "POST", "/crm/v8/Leads", json={"nonsense": "a-word"})
-    house.transport._limits.flush()
+    house.transport.flush()
     refused, good = (orjson.loads(each) for each in house.redis.lrange(keys.calls_log(), 0, 1))
     assert (good["connection"], good["product"], good["status"], "answer" in good) == (
         "acme",
