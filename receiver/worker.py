@@ -21,6 +21,7 @@ from receiver.ledger.connect import check, connect
 from receiver.routing import process as processes
 from receiver.routing import run, stops
 from receiver.routing.process import Process
+from receiver.routing.route import queue_of
 from receiver.routing.router import unknown_patterns
 from receiver.routing.shares import LONG
 from receiver.routing.slips import Slip as SlipJob
@@ -253,10 +254,8 @@ def queues_for(process: Process, wanted: Sequence[str] = ()) -> list[str]:
     """The RQ queues to serve, in order: recovered work first, replays last, the handlers' own between."""
     if wanted:
         return [name if name.startswith(QUEUE) else f"{QUEUE}_{name}" for name in wanted]
-    own = sorted(
-        {f"{QUEUE}_{each.options.queue}" for each in process.plugins.handlers.values() if each.options.queue}
-    )
-    return [RECOVERED, QUEUE, *own, REPLAY]
+    own = {queue_of(each.options) for each in process.plugins.handlers.values()} - {QUEUE}
+    return [RECOVERED, QUEUE, *sorted(own), REPLAY]
 
 
 def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ()) -> int:

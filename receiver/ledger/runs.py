@@ -159,6 +159,7 @@ def route_args(
     lease: float,
     again: float,
     claim_first: bool,
+    left: str = "",
     slips: int = SLIPS,
     rooms: bytes = b"",
 ) -> list[Argument]:
@@ -176,7 +177,7 @@ def route_args(
         for held, openings in routes
     ]
     first = "1" if claim_first else ""
-    return [iso(), int(lease * 1000), int(again * 1000), first, slips, rooms, orjson.dumps(told)]
+    return [iso(), int(lease * 1000), int(again * 1000), first, left, slips, rooms, orjson.dumps(told)]
 
 
 def routed(routes: Sequence[Route], answers: Sequence[Any]) -> list[Claim | None]:

@@ -129,11 +129,12 @@ def ask(
     again: float,
     claim_first: bool,
     slips: int = SLIPS,
+    left: str = "",
 ) -> Callable[[], Answer]:
     """Ask for one turn: what was said is written, and up to `want` slips are taken and claimed, oldest of the first queue first.
     What is returned waits for the answer, and must be called once.
 
-    `lease` and `again` in seconds. Asked again after a lost answer, it tells the same of endings and routes; what was taken in the
+    `lease` and `again` in seconds; `left` are the queues, a line each, whose jobs are not taken as they are opened. Asked again after a lost answer, it tells the same of endings and routes; what was taken in the
     turn whose answer was lost is found by `taken_before`.
     """
     calls: list[tuple[str, Sequence[Argument]]] = []
@@ -141,7 +142,7 @@ def ask(
         calls.append(("finish", runs.finish_args(said.endings)))
     rooms = orjson.dumps(said.rooms) if said.rooms else b""
     if said.routes:
-        opening = partial(runs.route_args, said.routes, claim_first=claim_first)
+        opening = partial(runs.route_args, said.routes, claim_first=claim_first, left=left)
         calls.append(("route", opening(lease=lease, again=again, slips=slips, rooms=rooms)))
     taking = partial(_turn_args, worker, queues, said.done, want=said.want, replays=said.replays)
     calls.append(("turn", taking(lease=lease, again=again, slips=slips, rooms=rooms)))

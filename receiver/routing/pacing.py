@@ -115,6 +115,8 @@ def policy(handler: Handler, event: Event) -> str:
     found: dict[str, Any] = {}
     if options.order and (key := _key(handler, event, options.order)):
         found |= {"order": key, "on_dead": options.on_dead, "yields": options.on_failure == "yield"}
+        if "record" in (options.order, options.key if options.order is True else None):
+            found["record"] = event.record_key()
     latest = options.latest or ((options.key or "record") if options.debounce is not None else None)
     if latest and (key := _key(handler, event, latest)):
         found["latest"] = key

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from receiver.event import Event
     from receiver.ledger.runs import Claim, Route
+    from receiver.routing.options import Options
     from receiver.routing.plugins import Handler
     from receiver.routing.process import Process
 
@@ -99,6 +100,11 @@ def held_by(claim: Claim, what: str) -> Ending:
     return Ending("held", claim.tries, reason=f"{what} is paused", parked=f"paused:{what}", quiet=True)
 
 
+def queue_of(options: Options) -> str:
+    """The RQ queue of a handler's jobs."""
+    return f"{QUEUE}_{options.queue}" if options.queue else QUEUE
+
+
 def openings(process: Process, claim: Claim) -> list[Opening]:
     """A job to open for each handler that wants the event. One that it has from before a handler was renamed stays that job."""
     wanted = process.router.of_type(claim.event.type)
@@ -113,7 +119,7 @@ def openings(process: Process, claim: Claim) -> list[Opening]:
 
 
 def _open(handler: Handler, event: Event, name: str) -> Opening | None:
-    queue = f"{QUEUE}_{handler.options.queue}" if handler.options.queue else QUEUE
+    queue = queue_of(handler.options)
     try:
         if not wants(handler, event, now_ms()):
             return None

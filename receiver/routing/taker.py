@@ -22,6 +22,7 @@ from receiver.routing.asked import Asked, Work, whose
 from receiver.routing.finisher import Endings
 from receiver.routing.hands import Hands
 from receiver.routing.leases import TimedOut
+from receiver.routing.route import queue_of
 from receiver.routing.shares import LONG, Shares
 from receiver.routing.stops import STOPPED, Stops
 
@@ -46,6 +47,7 @@ class Taker:
     def __init__(self, process: Process, redis: Redis, queues: Sequence[str], bell: threading.Event) -> None:
         self._process, self._redis, self._bell = process, redis, bell
         self.queues = list(queues)
+        self._own = {queue_of(each.options) for each in process.plugins.handlers.values()}
         settings = process.settings.worker
         shares = Shares(list(process.plugins.handlers.values()), settings.threads, settings.share)
         self.hands: Hands[Work] = Hands(settings.threads, self._do, whose, shares)
@@ -99,7 +101,10 @@ class Taker:
         routes, self._routes = self._routes, []
         ended = [(each.claim, each.ending) for each in endings]
         opened = [each for _, each in routes]
-        said = Turn(ended, opened, done, want, self._room_for_replays(), self.hands.rooms())
+        rooms = self.hands.rooms()
+        if least:  # what was asked for before may take the room that there is
+            rooms = dict.fromkeys(rooms, 0)
+        said = Turn(ended, opened, done, want, self._room_for_replays(), rooms)
         asked = Asked(endings, routes, done, want)
         try:
             asked.answer = self._tell(said)
@@ -173,6 +178,7 @@ class Taker:
             lease=settings.lease,
             again=settings.again,
             claim_first=not self._process.draining,
+            left="\n".join(self._own.difference(self.queues)),
             slips=settings.slips,
         )
 

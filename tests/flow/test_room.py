@@ -14,7 +14,7 @@ from receiver.event import Delivery, Event, new_id, now_ms
 from receiver.ledger import read, runs
 from receiver.ledger.accept import QUEUE, REPLAY, Record, accept
 from receiver.routing import process as processes
-from receiver.routing import replays, slips
+from receiver.routing import replays, run, slips
 from receiver.routing.dead_letters import Filter
 from receiver.routing.taker import Taker
 from tests.flow.conftest import QUEUES
@@ -241,3 +241,51 @@ def drain_to_due(home: House) -> None:
     while read.states(home.redis)["due"] < 30:
         home.work()
         home.sweeper.once()
+
+
+def test_an_order_by_record_does_not_wait_for_a_flood_of_others(house: MakeHouse) -> None:
+    """Nothing in the flood is about its record, so its turn has come; an earlier event of the very record is waited for."""
+    order = []
+
+    @on("crm.Leads.updated", order="record")
+    def ordered(event):
+        order.append(event.data["n"])
+
+    home = house(ordered, slips=MOST)
+    flood(home.redis, 200)
+    home.accept("crm.Leads.updated", {"n": 1}, record_id="7", source="books")
+    took = home.slips(MOST + 1)
+    run.work(home.process, *took[-1].ids())
+    assert order == [1]
+    assert home.redis.zcard(keys.unrouted()) == 200
+    home.accept("crm.Leads.updated", {"n": 2}, record_id="7", source="forms")
+    home.accept("crm.Leads.updated", {"n": 3}, record_id="7", source="books")
+    earlier, later = home.slips(2)
+    run.work(home.process, *later.ids())
+    assert order == [1]
+    run.work(home.process, *earlier.ids())
+    limit = time.monotonic() + 10
+    while order != [1, 2, 3]:
+        assert time.monotonic() < limit, order
+        home.sweeper.once()
+        home.work()
+
+
+def test_a_worker_runs_no_job_of_a_queue_that_it_does_not_serve(house: MakeHouse) -> None:
+    """It routes the event, and leaves the job to the workers of that queue."""
+    ran = []
+
+    @on("**", queue="slow")
+    def slow(event):
+        ran.append(event.id)
+
+    home = house(slow, threads=2)
+    home.accept()
+    one = Taker(home.process, home.redis, [QUEUE], threading.Event())
+    one.hands.start()
+    work_off(home, one)
+    assert (ran, home.redis.llen(keys.rq_queue("zohook_slow"))) == ([], 1)
+    one.queues = ["zohook_slow"]
+    work_off(home, one)
+    one.hands.close()
+    assert len(ran) == 1

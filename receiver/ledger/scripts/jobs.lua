@@ -84,6 +84,17 @@ local function settle(job, state, policy, iso)
   if policy.limit and redis.call('ZREM', K.limit(policy.limit), job) == 1 then wake_under(policy.limit, iso) end
 end
 
+-- Whether an earlier event may still open a job of the same order. Of a record that is known; of a key of the user's own it may be any.
+local function may_be_overtaken(policy, seq)
+  local before = '(' .. seq
+  if not redis.call('ZRANGEBYSCORE', K.unrouted(), '-inf', before, 'LIMIT', 0, 1)[1] then return false end
+  if not policy.record then return true end
+  for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', K.events_of_record(policy.record), before, '-inf', 'LIMIT', 0, 500)) do
+    if redis.call('ZSCORE', K.unrouted(), id) then return true end
+  end
+  return false
+end
+
 -- Whether a job may start now; else why not, with the job put where what it waits for will find it.
 local function may_start(job, policy, seq, slot, lease)
   if not policy then return nil end
@@ -94,7 +105,7 @@ local function may_start(job, policy, seq, slot, lease)
       not_due('j', job)
       return 'turn'
     end
-    if redis.call('ZRANGEBYSCORE', K.unrouted(), '-inf', '(' .. seq, 'LIMIT', 0, 1)[1] then
+    if may_be_overtaken(policy, seq) then
       redis.call('HSET', key, 'due', int(now + 20), 'given', 0)
       due_at('j', job, now + 20)
       return 'turn'

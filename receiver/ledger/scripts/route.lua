@@ -1,10 +1,12 @@
 -- Finish routing events: open a job for each handler that wants them. Running it again opens nothing twice.
--- ARGV: iso, lease (ms), again (ms), claim first ('1'), most slips of a source that may wait in a queue, the room that handlers have
+-- ARGV: iso, lease (ms), again (ms), claim first ('1'), the queues whose jobs are left to others (a line each), most slips of a source that may wait in a queue, the room that handlers have
 --   here (JSON, see rooms.lua), and as JSON a list per event: id, run, token of its claim, and a list per handler: id, state (due, dead or skipped), reason, attempt (JSON, for dead), queue, policy (JSON or '')
 -- Uses rooms.lua. Answers per event the job claimed, or '' where there is none, 'fenced', or 'error: ...'.
 
-local iso, lease, again, claim_first, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[5])
-read_rooms(ARGV[6])
+local iso, lease, again, claim_first, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[6])
+local left = {}
+for queue in string.gmatch(ARGV[5], '[^\n]+') do left[queue] = true end
+read_rooms(ARGV[7])
 
 local function skip(job, reason)
   local was = redis.call('HMGET', K.job(job), 'state', 'policy')
@@ -51,7 +53,7 @@ local function start(event, job, queue)
 end
 
 local function open(event, job, queue, text)
-  local first = claim_first and not event.claimed and room_of(job) > 0
+  local first = claim_first and not event.claimed and not left[queue] and room_of(job) > 0
   if text == '' and first then -- nothing holds it back: it runs without ever having been due
     take_room(job)
     shift(job, '', 'running')
@@ -132,7 +134,7 @@ local function route(event)
 end
 
 local events, routed, answers = {}, {}, {}
-for place, told in ipairs(cjson.decode(ARGV[7])) do
+for place, told in ipairs(cjson.decode(ARGV[8])) do
   local event = { place = place, id = told[1], run = told[2], token = told[3], openings = told[4] }
   local found = redis.call('HMGET', K.event(event.id), 'state', 'run', 'worker', 'seq', 'source')
   event.own = found[1] == 'running' and found[2] == event.run and found[3] == event.token
