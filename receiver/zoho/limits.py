@@ -117,6 +117,9 @@ class Limits:
                 place.name, call, int(place.lease * 1000), most.in_flight, most.heavy if heavy else 0, most.per_minute, most.credits,
                 costs.cost(ask), int(behind), int(most.window * 1000),
             ]  # fmt: skip
+            with self._lock:  # whoever is over gives its place to us
+                over, self._left = self._left[:TOGETHER], self._left[TOGETHER:]
+            given += [each for one in over for each in one]
             try:
                 said = self._admit(args=[text(each) for each in given])
             except RedisError:
@@ -182,7 +185,7 @@ class Limits:
     def _tell(self) -> None:
         noted = time.monotonic()
         while True:
-            self._any.wait()
+            self._any.wait(max(0.0, noted + NOTED - time.monotonic()) if self._notes else None)
             time.sleep(PAUSE)
             self._any.clear()
             due = time.monotonic() - noted >= NOTED
@@ -192,8 +195,6 @@ class Limits:
                 log.warning("calls.not_told", error=f"{type(error).__name__}: {error}")
             if due:
                 noted = time.monotonic()
-            elif self._notes:
-                self._any.set()
 
     def _say(self, script: Script, given: Sequence[tuple[Any, ...]]) -> None:
         for start in range(0, len(given), TOGETHER):

@@ -17,5 +17,7 @@ NAMES = ("read", "take", "again", "settle", "invalidate", "clear", "install", "s
 def source(name: str) -> str:
     """The whole text of one script, with the keys that it uses and what the scripts share in front of it."""
     room = files("receiver.zoho") / "scripts"
-    body = "\n".join(((room / "shared.lua").read_text(), (room / f"{name}.lua").read_text()))
+    own = (room / f"{name}.lua").read_text()
+    used = ["shared", *re.findall(r"\bUses (\w+)\.lua", own)]
+    body = "\n".join([*((room / f"{each}.lua").read_text() for each in used), own])
     return "\n".join((keys.lua_prelude(set(re.findall(r"\bK\.(\w+)", body))), body))

@@ -1,13 +1,14 @@
 -- (place, call, lease, in flight, heavy in flight or 0, a minute, credits a day, cost, '1' for work that live events go before,
---  milliseconds that the minute has)
+--  milliseconds that the minute has, and each call of this process that is over meanwhile, as left.lua takes it)
 -- -> {0} where the call may be made; else {milliseconds until it may be asked again, why, '1' where it is a block and not a queue,
 --  '#behind' where live events are not held by it}
 -- Nothing of it goes to the append-only file or to replicas, so no call waits for a disk: what must outlast this Redis, the minute's calls
 -- and the credits, is written again when the call is over (note.lua). A lease need not.
-redis.set_repl(redis.REPL_NONE)
+-- Uses left.lua
 local place, call, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local most, most_heavy, minute, credits, cost = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
-local behind, window, now = ARGV[9] == '1', tonumber(ARGV[10]), now_ms()
+local behind, window = ARGV[9] == '1', tonumber(ARGV[10])
+for at = 11, #ARGV, 7 do leave(unpack(ARGV, at, at + 6)) end
 
 for _, of in ipairs(behind and { '', '#behind' } or { '' }) do
   local why = redis.call('GET', K.calls_blocked(place .. of))
