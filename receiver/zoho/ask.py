@@ -16,6 +16,8 @@ DEADLINE = 30.0
 """Seconds for one try, from connecting to the last byte."""
 SAFE = frozenset({"GET", "HEAD", "PUT", "DELETE"})
 _FOREIGN = frozenset("\\\r\n\t @?#")
+SHORT = 4_000
+"""Letters of a refused call's body and answer in the record of all calls, which holds thousands."""
 _SECRET = ("token", "secret", "password", "authorization", "code")
 
 
@@ -106,3 +108,8 @@ def shown(params: Mapping[str, str]) -> dict[str, str]:
         name: "***" if any(word in name.lower() for word in _SECRET) else value
         for name, value in params.items()
     }
+
+
+def shortened(line: Mapping[str, Any]) -> dict[str, Any]:
+    """The line as it stands in the record of all calls."""
+    return {name: value[:SHORT] if name in {"answer", "request"} else value for name, value in line.items()}

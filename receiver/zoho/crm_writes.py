@@ -131,6 +131,7 @@ class Writes(Reads):
         by: Sequence[str] = (),
         trigger: Trigger = None,
         external: str = "",
+        unmodified_since: datetime | str | None = None,
     ) -> Record: ...
     @overload
     def upsert(
@@ -141,6 +142,7 @@ class Writes(Reads):
         by: Sequence[str] = (),
         trigger: Trigger = None,
         external: str = "",
+        unmodified_since: datetime | str | None = None,
     ) -> list[Result]: ...
     def upsert(
         self,
@@ -150,9 +152,10 @@ class Writes(Reads):
         by: Sequence[str] = (),
         trigger: Trigger = None,
         external: str = "",
+        unmodified_since: datetime | str | None = None,
     ) -> Record | list[Result]:
         """Inserts or updates by the fields `by`, the first that matches deciding, or by the `external` field; `action` says which
-        it was. Safe to repeat.
+        it was. Safe to repeat. `unmodified_since` leaves alone, as Conflict, one that somebody changed after that time.
 
         https://www.zoho.com/crm/developer/docs/api/v8/upsert-records.html
         """
@@ -164,6 +167,8 @@ class Writes(Reads):
             naming(module, external),
             {"duplicate_check_fields": [external] if external else list(by)},
         )
+        if unmodified_since:
+            headers["If-Unmodified-Since"] = stamp(unmodified_since)
 
         def send(chunk: Sequence[Record]) -> list[Result]:
             return self._write(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from receiver.zoho.wire import Opened
 
 PIECE = 64 * 2**10
+LONGEST = 300.0
+"""Seconds that one file may take."""
 
 
 class Download:

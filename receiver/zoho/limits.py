@@ -22,7 +22,7 @@ from receiver import keys, logs
 from receiver.errors import RateLimited, Unavailable
 from receiver.event import new_id
 from receiver.zoho import costs, token_scripts
-from receiver.zoho.ask import request_of
+from receiver.zoho.ask import request_of, shortened
 from receiver.zoho.token_row import number, text
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class Limits:
         why = WAYS.get(verdict.code, "Zoho asks for a pause") if block else "an outage"
         left = line["credits"]
         of = ":".join(place.name.split(":")[:2])
-        kept = {**line, "connection": of.partition(":")[0]}
+        kept = {**shortened(line), "connection": of.partition(":")[0]}
         day = datetime.fromtimestamp(line["at"] / 1000, UTC).date().isoformat()
         failed = verdict.error is not None
         told = (

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
-from receiver import logs
 from receiver.errors import (
     ConnectionMisconfigured,
     DuplicateData,
@@ -25,15 +24,15 @@ from receiver.errors import (
     Unavailable,
     ZohoError,
 )
-from receiver.event import now_ms
-from receiver.zoho.ask import Answer, Ask, check, request_of, shown
+from receiver.zoho.ask import Answer, Ask, check, request_of
+from receiver.zoho.call_lines import call_of, status_of
 from receiver.zoho.files import form, framed
 from receiver.zoho.limits import LONG, Limits, Place, place_of
 from receiver.zoho.outcomes import Verdict, judge
 from receiver.zoho.wire import NETWORK, NoReply, Opened, Reply, Wire, no_reply, shared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from contextlib import AbstractContextManager
 
     from redis import Redis
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 PATIENCE = 4.0
 """Seconds of waiting between tries, in total: a job that waits gives its thread back."""
 TRIES = 4
-SHOWN = 4_000
-"""Letters of a refused call's body and answer that are kept."""
 
 
 def _no_fence() -> None:
@@ -107,7 +104,7 @@ class Transport:
                 self._refused(connection, ask, token, verdict, renewed=renewed)
             wait = _pause(ask, reply, verdict, number)
             if wait is None or waited + wait > self._patience or number == TRIES - 1:
-                raise self._error(connection, ask, token, verdict, _status(reply), place)
+                raise self._error(connection, ask, token, verdict, status_of(reply), place)
             waited += wait
             time.sleep(wait)
         raise Unavailable(f"{ask.method} {ask.path}: no good answer", request=request_of(ask, ask.path))
@@ -157,7 +154,7 @@ class Transport:
             finally:
                 self._leave(place, lease, ask, opened, verdict, began, renewed, record, job)
             if not verdict.dead:
-                raise self._error(connection, ask, token, verdict, _status(opened), place)
+                raise self._error(connection, ask, token, verdict, status_of(opened), place)
             if renewed or not self._tokens.invalidate(connection, token.generation, _reason(ask, verdict)):
                 self._refused(connection, ask, token, verdict, renewed=renewed)
 
@@ -277,45 +274,6 @@ def _verdict(ask: Ask, opened: Opened | NoReply) -> Verdict:
     return found
 
 
-def call_of(
-    ask: Ask, reply: Reply | Opened | NoReply | None, verdict: Verdict, began: float, repeated: bool
-) -> dict[str, Any]:
-    """One line of what was called; no secret in it. `reply` is None for a call that shadow mode kept back. What
-    Zoho would not take (4xx) is kept with what was sent and what was said.
-    """
-    line = {
-        "at": now_ms(),
-        "product": ask.product,
-        "method": ask.method,
-        "path": ask.path,
-        "params": shown(ask.params),
-        "status": _status(reply),
-        "code": verdict.code,
-        "ms": int((time.monotonic() - began) * 1000),
-        "credits": _credits(reply.headers) if isinstance(reply, Reply | Opened) else None,
-        "write": ask.writes,
-        "repeated": repeated,
-    }
-    if ask.writes and (starts := _starts(ask)):
-        line["trigger"] = starts
-    if isinstance(reply, Reply) and verdict.error is not None and 200 <= reply.status < 500:
-        line["answer"] = logs.mask(reply.body[:SHOWN].decode(errors="replace"))
-        if ask.json is not None:
-            line["request"] = logs.mask(orjson.dumps(ask.json).decode()[:SHOWN])
-    return line
-
-
-def _starts(ask: Ask) -> str:
-    """Which automations a write of CRM's kind starts: Zoho's words, "none", or "all" where it leaves that to Zoho; "" for other calls."""
-    if ask.product not in {"crm", "bigin", "recruit"}:
-        return ""
-    if ask.method == "DELETE":
-        return "none" if ask.params.get("wf_trigger") == "false" else "all"
-    if not isinstance(ask.json, dict) or "data" not in ask.json:
-        return ""
-    return ", ".join(ask.json["trigger"]) or "none" if "trigger" in ask.json else "all"
-
-
 def error_of(ask: Ask, verdict: Verdict, url: str, status: int) -> ZohoError:
     """The error to raise for a verdict."""
     kind = verdict.error or Unavailable
@@ -369,19 +327,6 @@ def _reason(ask: Ask, verdict: Verdict) -> str:
     return f"{ask.product}:{verdict.code}"
 
 
-def _status(reply: Reply | Opened | NoReply | None) -> int:
-    return reply.status if isinstance(reply, Reply | Opened) else 0
-
-
 def _url(tokens: Tokens, token: Token, connection: str, ask: Ask) -> str:
     environment = tokens.accounts.settings_of(connection).environment
     return tokens.centre(token, connection).base(ask.product, environment) + ask.path
-
-
-def _credits(headers: Mapping[str, str]) -> int | None:
-    """Credits or calls left, where the product says: CRM only after half of the day's are gone."""
-    for name in ("x-api-credits-remaining", "x-rate-limit-remaining-v3", "x-rate-limit-remaining"):
-        value = headers.get(name, "")
-        if value.isdecimal() and value.isascii():
-            return int(value[:18])
-    return None

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import tracemalloc
 
+import orjson
 import pytest
 
-from receiver.errors import InvalidRequest, NotFound, RetryLater, Unavailable
+from receiver import keys
+from receiver.errors import Conflict, InvalidRequest, NotFound, RetryLater, Unavailable
 from receiver.zoho.ask import Ask
 from receiver.zoho.files import framed, upload
 
@@ -269,3 +271,42 @@ def test_a_bulk_write_that_cannot_be_is_refused_before_it_is_sent(house, records
     with pytest.raises(InvalidRequest, match=why):
         house.zoho.crm.bulk.start_write("Leads", records, **{"operation": "insert", **more})
     assert not house.simulator.crm.bulk.files
+
+
+def test_files_go_by_paths_that_have_no_method(house):
+    """`zoho.download` into `zoho.upload`: in pieces, under any path; in shadow mode nothing is sent; what is missing is NotFound."""
+    one, other = (
+        house.simulator.crm.create("Leads", {"Last_Name": name, "Company": "A"})["id"] for name in "xy"
+    )
+    zoho = house.zoho
+    path = "/crm/v8/Leads/{}/Attachments"
+    sent = zoho.upload("crm", path.format(one), b"the offer", "offer.txt")
+    attachment = sent["data"][0]["details"]["id"]
+    with zoho.download("crm", f"{path.format(one)}/{attachment}") as file:
+        zoho.upload("crm", path.format(other), file, "copy.txt")
+    assert [each["File_Name"] for each in zoho.crm.attachments.list("Leads", other)] == ["copy.txt"]
+    shadow = house.clients.for_job("acme", shadow=True)
+    assert shadow.upload("crm", path.format(other), b"x", "x.txt") is None
+    assert shadow.calls[-1]["code"] == "shadow"
+    assert len(list(zoho.crm.attachments.list("Leads", other))) == 1
+    with pytest.raises(NotFound), zoho.download("crm", f"{path.format(one)}/1"):
+        pass
+
+
+def test_what_zoho_refuses_is_kept_whole(house):
+    """A hundred records that are all wrong: request and answer stand with the attempt in full, in the record of all calls cut."""
+    zoho = house.zoho
+    records = [{"Company": "A" * 100, "Phone": str(number)} for number in range(100)]
+    with pytest.raises(InvalidRequest):
+        zoho.request("crm", "POST", "/crm/v8/Leads", json={"data": records, "trigger": "nonsense"})
+    line = zoho.calls[-1]
+    assert line["status"] == 400
+    assert orjson.loads(line["request"])["data"] == records
+    house.transport.flush()
+    kept = orjson.loads(house.redis.lindex(keys.calls_log(), 0))
+    assert len(kept["request"]) == 4_000
+    (conflict,) = zoho.crm.upsert(
+        "Leads", [{"Email": house.simulator.crm.all("Leads")[0]["Email"], "Last_Name": "X"}], by=["Email"],
+        unmodified_since="2020-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    assert isinstance(conflict.error, Conflict)
