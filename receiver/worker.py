@@ -27,6 +27,7 @@ from receiver.routing.shares import LONG
 from receiver.routing.slips import Slip as SlipJob
 from receiver.routing.sweep import Sweeper
 from receiver.routing.taker import Taker
+from receiver.routing.waker import Waker
 from receiver.settings import Settings
 from receiver.sources import expected_types
 
@@ -48,36 +49,6 @@ GRACE = 3.0
 PARTING = 5.0
 """Seconds without an answer of Redis after which a worker that stops leaves: shorter than a supervisor's patience. What could not be
 told is run again when its lease is over."""
-
-
-class Waker:
-    """A thread that waits in Redis for a call that there is work, so that the worker itself never blocks there."""
-
-    def __init__(self, redis: Redis, bell: threading.Event) -> None:
-        self._redis, self._bell = redis, bell
-        self._asked = threading.Event()
-        self._ended = False
-        self._thread = threading.Thread(target=self._loop, name="waker", daemon=True)
-
-    def ask(self) -> None:
-        """Ring the bell when there is work, or in a second."""
-        if not self._thread.is_alive():
-            self._thread.start()
-        self._asked.set()
-
-    def close(self) -> None:
-        """End, in a second at most."""
-        self._ended = True
-        self._asked.set()
-
-    def _loop(self) -> None:
-        while self._asked.wait() and not self._ended:
-            try:
-                self._redis.blpop([keys.wake()], timeout=1)
-            except RedisError:
-                time.sleep(0.2)
-            self._asked.clear()
-            self._bell.set()
 
 
 class Worker(BaseWorker):
@@ -177,7 +148,7 @@ class Worker(BaseWorker):
                 self.register_birth()
             self.heartbeat()
             self.set_state(WorkerStatus.SUSPENDED if self.taker.suspended else state)
-        self.taker.look_aside()
+        self.taker.asides.look()
         turns.beat(self.connection, self.name, self.taker.queues, under_way)
         self.process.catalogue.publish()
         self.process.witness.look(self.connection)

@@ -232,6 +232,8 @@ class Ending:
     calls: int = 0
     parked: str = ""
     quiet: bool = False
+    leads: bool = True
+    """Whether it is the one of its slip; the jobs that a batch takes along have none."""
 
 
 def finish_args(endings: Sequence[tuple[Claim, Ending]]) -> list[Argument]:

@@ -69,6 +69,8 @@ class Turn:
     """How many of what it wants may be replays."""
     rooms: Mapping[str, int] = field(default_factory=dict)
     """How many threads more each handler may take whose runs take long; the slips of others are not held back."""
+    spent: float = 0
+    """Seconds that threads have worked since the last turn."""
 
 
 @dataclass(slots=True)
@@ -102,9 +104,12 @@ def _turn_args(
     replays: int = 0,
     slips: int = SLIPS,
     rooms: bytes = b"",
+    failed: int = 0,
+    spent: float = 0,
 ) -> list[Argument]:
     head: list[Argument] = [iso(), worker, BEAT, int(lease * 1000), want, replays, slips, int(again * 1000)]
-    return [*head, rooms, len(queues), *queues, orjson.dumps([slip[:3] for slip in done])]
+    struck = orjson.dumps([slip[:3] for slip in done])
+    return [*head, rooms, len(queues), *queues, struck, failed, f"{spent:.6f}"]
 
 
 def _slip(found: Sequence[bytes]) -> Slip:
@@ -145,9 +150,15 @@ def ask(
         opening = partial(runs.route_args, said.routes, claim_first=claim_first, left=left)
         calls.append(("route", opening(lease=lease, again=again, slips=slips, rooms=rooms)))
     taking = partial(_turn_args, worker, queues, said.done, want=said.want, replays=said.replays)
+    taking = partial(taking, failed=_failed(said.endings), spent=said.spent)
     calls.append(("turn", taking(lease=lease, again=again, slips=slips, rooms=rooms)))
     heard = send_as_one(redis, calls)
     return lambda: _answer(said, heard())
+
+
+def _failed(endings: Sequence[tuple[Claim, Ending]]) -> int:
+    """How many of RQ's jobs ended in an error; the jobs of a batch are one of them."""
+    return sum(it.state in {"due", "dead"} and it.leads and not it.quiet for _, it in endings)
 
 
 def _answer(said: Turn, answers: Sequence[list[Any]]) -> Answer:

@@ -38,6 +38,7 @@ class Asked:
     routes: list[tuple[Slip, Route]]
     done: list[Slip]
     want: int
+    spent: float = 0
     answer: Callable[[], Answer] = field(init=False)
 
     @property

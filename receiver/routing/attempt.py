@@ -55,6 +55,8 @@ class Attempt:
         limit = handler.options.timeout if time_limit is None else time_limit
         self.held = Held(claim, time.monotonic() + limit, self.cut)
         self.effects = RunEffects(process, self.held, in_batch=bool(handler.options.batch))
+        self.leads = True
+        """Whether its worker has a slip for it; a batch has one, for its lead."""
         self.company: dict[str, Any] = {}
         """The batch that the run is part of, as its record tells it."""
 
@@ -162,6 +164,7 @@ class Attempt:
             record,
             len(self.calls),
             decision.parked,
+            leads=self.leads,
         )
         ended = now_ms()
 

@@ -52,6 +52,8 @@ class Batch(Attempt):
     ) -> None:
         super().__init__(process, claim, handler, ended)
         self.others = [Attempt(process, each, handler, time_limit=math.inf) for each in others]
+        for one in self.others:
+            one.leads = False
         self.alone: dict[str, Exception] = {}
         """What became of single jobs before the handler was called, by job."""
         if self.others:

@@ -58,6 +58,8 @@ class Hands(Generic[Work]):
         self._began = [0.0] * count
         self._moved = 0.0
         self._takes = UNKNOWN
+        self.spent = 0.0
+        """Seconds that the threads have worked, about."""
         self._bell = threading.Lock()
         self._bell.acquire()
         self._rung = self._closed = False
@@ -175,7 +177,9 @@ class Hands(Generic[Work]):
             self._began[number] = self._moved = began = time.monotonic()
             self._act(work)
             self._began[number] = 0.0
-            self._takes += (time.monotonic() - began - self._takes) * LATEST
+            took = time.monotonic() - began
+            self.spent += took
+            self._takes += (took - self._takes) * LATEST
             if whose:
                 with self._picking:
                     self._shares.end(whose, number)

@@ -18,6 +18,7 @@ from receiver.ledger.accept import REPLAY
 from receiver.ledger.runs import Ending
 from receiver.ledger.turns import Turn
 from receiver.routing import route, run
+from receiver.routing.asides import Asides
 from receiver.routing.asked import Asked, Work, whose
 from receiver.routing.finisher import Endings
 from receiver.routing.hands import Hands
@@ -52,8 +53,7 @@ class Taker:
         shares = Shares(list(process.plugins.handlers.values()), settings.threads, settings.share)
         self.hands: Hands[Work] = Hands(settings.threads, self._do, whose, shares)
         self.stops = Stops(process.leases)
-        self._asides: tuple[str, ...] = ()
-        self._strange: frozenset[str] = frozenset()
+        self.asides = Asides(process)
         self._endings = Endings(settings.lease, bell.set)
         process.endings = self._endings
         self._done: deque[Slip] = deque()
@@ -62,6 +62,7 @@ class Taker:
         self.suspended = self.stopping = self._writes = self._lost = False
         self._asked: Asked | None = None
         self.worked = 0
+        self._spent = 0.0
         self._patience = min(1.0, process.settings.worker.lease / 3)
 
     def turn(self, room: int) -> bool:
@@ -104,8 +105,10 @@ class Taker:
         rooms = self.hands.rooms()
         if least:  # what was asked for before may take the room that there is
             rooms = dict.fromkeys(rooms, 0)
-        said = Turn(ended, opened, done, want, self._room_for_replays(), rooms)
-        asked = Asked(endings, routes, done, want)
+        spent = self.hands.spent - self._spent
+        self._spent += spent
+        said = Turn(ended, opened, done, want, self._room_for_replays(), rooms, spent)
+        asked = Asked(endings, routes, done, want, spent)
         try:
             asked.answer = self._tell(said)
         except RedisError as error:
@@ -121,13 +124,14 @@ class Taker:
             raise
 
     def _put_back(self, asked: Asked, error: RedisError) -> None:
+        self._spent -= asked.spent
         self._endings.put_back(asked.endings, error)
         self._routes = asked.routes + self._routes
         self._done.extendleft(reversed(asked.done))
 
     def _noted(self, asked: Asked, told: turns.Answer) -> bool:
         """Act on the answer; whether there is more to do at once."""
-        self.suspended, self._writes, self._asides = told.suspended, told.writes, told.asides
+        self.suspended, self._writes, self.asides.told = told.suspended, told.writes, told.asides
         for slip in asked.done:
             self.under_way.pop(slip.id, None)
         taken = self._all_taken(told)
@@ -151,22 +155,9 @@ class Taker:
         """Whether work was taken that its handler has no thread for."""
         return self.hands.waits()
 
-    def look_aside(self) -> None:
-        """Find out of whose jobs, among those that were set aside, somebody else has the handler."""
-        names = {aside.partition("/")[2] for aside in self._asides}
-        mine = {name for name in names if self._process.plugins.find(name)}
-        self._strange = frozenset(name for name in names - mine if self._process.catalogue.elsewhere(name))
-
     def served(self) -> list[str]:
-        """The queues to take from, in order: what was set aside of one is older than what is in it."""
-        if not self._asides:
-            return self.queues
-        found = [aside for aside in self._asides if aside.partition("/")[2] not in self._strange]
-        return [
-            each
-            for queue in self.queues
-            for each in (*(aside for aside in found if aside.partition("/")[0] == queue), queue)
-        ]
+        """The queues to take from, in order."""
+        return self.asides.before(self.queues)
 
     def _tell(self, said: Turn) -> Callable[[], turns.Answer]:
         settings, name = self._process.settings.worker, self._process.name

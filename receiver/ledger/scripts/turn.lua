@@ -4,7 +4,7 @@
 -- Uses rooms.lua.
 -- ARGV: iso, worker name, seconds of heartbeat, lease (ms, 0: claim nothing), how many, how many of them may be replays, most slips of
 --   a source that may wait in a queue, again (ms), the room that handlers have here (JSON, see rooms.lua), number of queues,
---   queues..., and as JSON a list per done slip: id, queue, execution
+--   queues..., as JSON a list per done slip: id, queue, execution, how many of the runs that ended failed, seconds that threads worked
 -- Answers how many slips RQ sees under way here, whether `rq suspend` is in force, whether there were writes of ours lately, the
 --   queues of what was set aside (a line each), and per slip taken a list told flat: id, queue, execution, data, and where it was
 --   claimed kind, id, run, token and what `claim` answers.
@@ -24,11 +24,14 @@ local function strike_off()
     executions[#executions + 1] = composite
     unindex(K.rq_wip(queue), composite)
   end
-  if #gone == 0 then return end
+  local failed, spent = tonumber(ARGV[FIRST + queues + 1]), ARGV[FIRST + queues + 2]
+  if #gone == 0 and failed == 0 and tonumber(spent) == 0 then return end
   for first = 1, #gone, 1000 do redis.call('DEL', unpack(gone, first, math.min(first + 999, #gone))) end
   in_pages('SREM', mine, executions)
   if redis.call('EXISTS', K.rq_worker(worker)) == 1 then
-    redis.call('HINCRBY', K.rq_worker(worker), 'successful_job_count', #executions)
+    redis.call('HINCRBY', K.rq_worker(worker), 'successful_job_count', #executions - failed)
+    redis.call('HINCRBYFLOAT', K.rq_worker(worker), 'total_working_time', spent)
+    if failed > 0 then redis.call('HINCRBY', K.rq_worker(worker), 'failed_job_count', failed) end
   end
 end
 
