@@ -315,6 +315,29 @@ def memory_of(process: Process, limit: int) -> Iterator[str]:
         group.rmdir()
 
 
+@contextmanager
+def no_more_processes(process: Process) -> Iterator[bool]:
+    """Let a process start no further thread or process within; False where no control group can be made that sees to it."""
+    group = Path(f"/sys/fs/cgroup/pids/zohook-faults-{process.pid}")
+    try:
+        group.mkdir()
+        (group / "cgroup.procs").write_text(str(process.pid))
+        (group / "pids.max").write_text((group / "pids.current").read_text())
+    except OSError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        (group / "pids.max").write_text("max")
+        parent = group.parent / "cgroup.procs"
+        for each in (group / "cgroup.procs").read_text().split():
+            with suppress(OSError):
+                parent.write_text(each)
+        eventually(lambda: not (group / "cgroup.procs").read_text())
+        group.rmdir()
+
+
 def eventually(true: Callable[[], Any], seconds: float = WITHIN) -> Any:
     """What it gives once that is true; an AssertionError after so many seconds."""
     limit = time.monotonic() + seconds
