@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 SHOWN, STEP, DAYS = 50, 500, 14
+SEARCHED = ("path", "code", "job", "params")
+"""Where the words of a search are looked for."""
 LONGEST = 0.08
 """Seconds that one search may take; it goes on where it stopped at a click."""
 
@@ -64,7 +66,10 @@ class Wanted:
             (not self.connection or call.get("connection") == self.connection)
             and (not self.product or call.get("product") == self.product)
             and (not self.failed or bool(call.get("code")) or not 200 <= int(call.get("status") or 0) < 400)
-            and (not self.path or self.path.lower() in str(call.get("path", "")).lower())
+            and (
+                not self.path
+                or any(self.path.lower() in str(call.get(name, "")).lower() for name in SEARCHED)
+            )
         )
 
 

@@ -108,10 +108,12 @@ def _crm(zoho: Zoho, wish: Wish, place: str) -> Page:
 
 
 def _finance(zoho: Zoho, wish: Wish, number: int) -> Page:
-    """https://www.zoho.com/books/api/v3/invoices/#list-invoices: `last_modified_time`, in the order of creation so that pages stand still."""
+    """https://www.zoho.com/books/api/v3/invoices/#list-invoices: `last_modified_time`. The newest come first: what is made meanwhile moves
+    some rows to a page where they come again, which is no harm.
+    """
     since = datetime.fromtimestamp(wish.since / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S+0000")
     found, following = getattr(zoho, wish.product).page(
-        many_of(wish.resource), number, last_modified_time=since, sort_column="created_time", sort_order="A"
+        many_of(wish.resource), number, last_modified_time=since, sort_column="created_time"
     )
     rows = [(_finance_id(wish.resource, row), {wish.resource: row}) for row in found]
     return Page(rows, str(following) if following else "")

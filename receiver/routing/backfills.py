@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
-from receiver import keys, logs
+from receiver import keys
 from receiver.errors import SettingsError
 from receiver.event import new_id, now_ms
 from receiver.ledger.backfills import event_of
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from receiver.routing.replays import Replay
     from receiver.zoho import Zoho
 
-log = logs.get("backfills")
 OPEN = ("due", "running", "held")
 ENDED = ("skipped", "dead")
 STEP = 1_000
@@ -186,7 +185,6 @@ def begin(
     pipe.hset(keys.replay(made.id), mapping=cast("Mapping[Any, Any]", beside))
     pipe.set(keys.backfill(backfill.digest), made.id, ex=replays.LIFE)
     pipe.execute()
-    log.info("backfill.began", id=made.id, handler=backfill.handler.id, type=backfill.type, by=by)
     return made, False
 
 
@@ -207,11 +205,14 @@ def read(redis: Redis, found: str, handler: Handler, zoho: Zoho) -> Iterator[int
     """
     said = _told(redis, found)
     wish = Wish(**{**orjson.loads(said["wish"]), "ids": tuple(orjson.loads(said["wish"])["ids"])})
-    known = int(said["chosen"])
+    known, seen = int(said["chosen"]), set[str]()
     for one in pages(zoho, wish, said["place"]):
         if _told(redis, found)["state"] != "reading":
             return
-        rows = [_row(found, said, handler, each, data) for each, data in one.rows]
+        rows = [
+            _row(found, said, handler, each, data) for each, data in one.rows if one.anew or each not in seen
+        ]
+        seen |= {each for each, _ in one.rows}
         pipe = redis.pipeline()
         if one.anew:
             pipe.delete(keys.replay_jobs(found))

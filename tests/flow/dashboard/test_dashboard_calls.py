@@ -58,13 +58,14 @@ def test_days_are_summed_by_connection_and_product(operator: Visitor, redis: Any
 
 @pytest.mark.parametrize(
     ("wanted", "count"),
-    [(Wanted(), 5), (Wanted(connection="acme"), 4), (Wanted(product="books"), 1), (Wanted(failed="1"), 2), (Wanted(path="DEALS"), 3)],
+    [(Wanted(), 5), (Wanted(connection="acme"), 4), (Wanted(product="books"), 1), (Wanted(failed="1"), 2), (Wanted(path="DEALS"), 3),
+     (Wanted(path="timeout"), 1), (Wanted(path="rooms.bill"), 1)],
 )  # fmt: skip
 def test_calls_are_found_by_each_filter(redis: Any, wanted: Wanted, count: int) -> None:
-    """Connection, product, outcome and a part of the path, each alone."""
+    """Connection, product, outcome and a part of path, code or job, each alone."""
     redis.rpush(
         keys.calls_log(), call(), call(connection="other"), call(product="books", path="/books/v3/invoices"),
-        call(status=429, code="44", path="/x"), call(status=0, code="timeout"),
+        call(status=429, code="44", path="/x", job="e:rooms.bill"), call(status=0, code="timeout"),
     )  # fmt: skip
     assert len(found(redis, wanted, 0)[0]) == count
 

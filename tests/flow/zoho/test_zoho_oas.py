@@ -11,11 +11,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from receiver.errors import ZohoError
+from receiver.routing.backfill_pages import Wish, page
 from receiver.zoho.ask import Ask
 
 zoho_judge = pytest.importorskip("zoho_judge", reason="the judge needs the extra: pip install -e '.[test]'")
+SINCE = 1_700_000_000_000
 FOLDERS = {"crm": "crm-v8", "books": "books-v3", "desk": "desk-v1"}
 pytestmark = pytest.mark.skipif(not zoho_judge.FOLDER.is_dir(), reason="Zoho's API descriptions are not here")
+
+
+def backfilled(zoho, wish):
+    """The first page of what `zohook run` asks for."""
+    assert page(zoho, wish, "").rows
 
 
 def tour_crm(zoho):
@@ -39,7 +46,10 @@ def tour_crm(zoho):
     crm.coql("select id from Leads where Last_Name = 'Byrne' limit 1")
     crm.note("Leads", lead, "Called", "Wants a kitchen.")
     crm.notes("Leads", lead)
-    crm.user(), crm.org(), crm.fields("Leads")
+    crm.user(), crm.org(), crm.fields("Leads"), crm.modules(), list(crm.users())
+    crm.upsert("Leads", {"Last_Name": "Moe", "Email": "m@x.example"}, by=["Email"], unmodified_since=then)
+    backfilled(zoho, Wish("crm", "Leads", since=SINCE))
+    backfilled(zoho, Wish("crm", "Leads", coql="select id from Leads where Last_Name = 'Byrne'"))
     crm.tags.add("Leads", [lead], "hot", over=True)
     crm.tags.remove("Leads", [lead], "hot")
     crm.tags.of("Leads")
@@ -94,6 +104,7 @@ def tour_books(zoho):
     values = {"customer_id": person, "line_items": [line], "date": "2030-01-01"}
     invoice = books.create("invoices", values, send=False, ignore_auto_number_generation=False)["invoice_id"]
     books.mark_sent(invoice)
+    backfilled(zoho, Wish("books", "invoice", since=SINCE))
     for resource, ident in (("contacts", person), ("items", item), ("invoices", invoice)):
         books.get(resource, ident)
         list(books.list(resource))
@@ -126,6 +137,7 @@ def tour_desk(zoho):
     values = {"subject": "Hood rattles", "departmentId": department, "contactId": person}
     ticket = desk.create("tickets", values)["id"]
     desk.get("tickets", ticket, include="contacts")
+    backfilled(zoho, Wish("desk", "Ticket", since=SINCE))
     desk.update("tickets", ticket, {"status": "Closed"})
     list(desk.list("tickets", departmentId=department))
     list(desk.search("tickets", subject="Hood"))
@@ -208,7 +220,7 @@ FAULTS = {
     ): "other clients search by it; whether the page lists it is not known",
     ("desk", r"/comments: body: 'attachmentIds' is a required"): "the page calls it optional",
 }
-LEAST = {"crm": 33, "books": 20, "desk": 21}
+LEAST = {"crm": 34, "books": 20, "desk": 21}
 """Operations that are judged: fewer, and the tour has lost its way."""
 
 
