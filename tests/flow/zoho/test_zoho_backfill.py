@@ -260,9 +260,9 @@ def test_it_goes_on_after_being_killed_and_cancelled_it_stops(rig):
     worker.sweeper.once()
     assert not rig.redis.keys("zh:j:*"), "nothing is given before all are known"
     rig.simulator.limits.api_delay = 0
-    calls = len(rig.simulator.journal.calls("crm"))
     assert "450 records known" in rig.zohook("run", "room.greet", "--since", "1h", "--rate", "0")
-    assert len(rig.simulator.journal.calls("crm")) == calls + 2
+    first = [call for call in rig.simulator.journal.calls("crm") if call.query.get("page") == "1"]
+    assert len(first) == 1, "what was read is not read again"
     worker.sweeper.once()
     rig.redis.lpush(keys.replay_jobs(found.id), *given_again(rig, leads[:3]))  # as if who gave them had died
     rig.redis.sadd(keys.replays_running(), found.id)
