@@ -90,12 +90,16 @@ def clean_environment() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def clean_logs() -> Iterator[None]:
-    """What a process of ours does to logging, done here by a test, is undone: the next one hears of its own lines only."""
-    root, access = logging.getLogger(), logging.getLogger("uvicorn.access")
-    kept = list(root.handlers), root.level, access.level, access.propagate
+    """What a process of ours does to logging, done here by a test or by what a file's tests share, does not reach the next test."""
     yield
-    root.handlers[:], root.level, access.level, access.propagate = kept
     structlog.reset_defaults()
+    root, access = logging.getLogger(), logging.getLogger("uvicorn.access")
+    root.handlers[:] = [
+        each for each in root.handlers if not isinstance(each.formatter, structlog.stdlib.ProcessorFormatter)
+    ]
+    root.setLevel(logging.WARNING)
+    access.setLevel(logging.NOTSET)
+    access.propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)
