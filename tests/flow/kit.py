@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.flow.conftest import House
 
 
-def drain(home: House, seconds: float = 10) -> None:
+def drain(home: House, seconds: float = 30) -> None:
     """Work and sweep until nothing is open but what is on hold."""
     limit = time.monotonic() + seconds
     while read.states(home.redis)["open"] or sum(

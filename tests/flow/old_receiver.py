@@ -41,7 +41,7 @@ class Old:
         """Where it is."""
         return f"http://127.0.0.1:{self.port}/hook"
 
-    def wait(self, count: int, seconds: float = 10) -> list[Got]:
+    def wait(self, count: int, seconds: float = 30) -> list[Got]:
         """What it got, once that is so many."""
         limit = time.monotonic() + seconds
         while len(self.got) < count:

@@ -99,7 +99,7 @@ def test_what_is_too_few_waits_for_company_but_not_for_ever(house: MakeHouse) ->
         home.sweeper.once()
         home.work()
         time.sleep(0.01)
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 10
     assert seen == [[0, 1, 0]]
     drain(home)
 
@@ -306,7 +306,7 @@ def test_past_its_time_limit_each_has_failed_once_and_nothing_more_is_done_in_it
 
     @on("**", batch=3, timeout=0.2)
     def handler(events):
-        limit = time.monotonic() + 5
+        limit = time.monotonic() + 20
         try:
             while time.monotonic() < limit:
                 time.sleep(0.01)

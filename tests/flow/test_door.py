@@ -203,7 +203,7 @@ def test_bad_input_gets_one_clear_json_body(door, redis, path, headers, body, st
     assert said["error"] == error
     assert len(said["message"]) > 15
     assert BOOKS not in answer.text
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 20
     while not (rows := read.deliveries(redis, "rejected")) and time.monotonic() < limit:
         time.sleep(0.02)
     assert rows[0].meta["reason"] == said["message"]
@@ -222,7 +222,7 @@ def test_a_rejected_delivery_is_kept_with_its_reason_up_to_the_cap(door, redis) 
     client, _ = door
     for _ in range(15):
         client.post("/in/books?event=invoice.paid", content=b"{}", headers={"X-ZS-WEBHOOK-SIGNATURE": "abc="})
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 20
     while read.totals(redis)["rejected"] < 15 and time.monotonic() < limit:
         time.sleep(0.05)
     assert read.totals(redis)["rejected"] == 15
@@ -293,10 +293,10 @@ def test_without_redis_the_answer_is_200_soon_and_what_came_is_drained(
             own.kill()
             started = time.monotonic()
             answer = post(2)
-            assert time.monotonic() - started < 1.5
+            assert time.monotonic() - started < 4  # a second, and what a busy machine takes
             assert (answer.status_code, answer.json()["verdict"]) == (200, "spooled")
             own.start()
-            number, limit = 3, time.monotonic() + 10
+            number, limit = 3, time.monotonic() + 30
             while post(number).json()["verdict"] != "accepted":
                 assert time.monotonic() < limit
                 number += 1

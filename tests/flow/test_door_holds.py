@@ -244,7 +244,7 @@ def test_whoever_takes_too_long_is_closed(known, raw, answer) -> None:
         client.settimeout(3)
         said = b""
         dribble = b"a" if raw.endswith(b"b\r\n") else b""
-        while time.monotonic() - started < 3:
+        while time.monotonic() - started < 10:
             client.settimeout(0.1)
             try:
                 chunk = client.recv(65_536)
@@ -257,7 +257,7 @@ def test_whoever_takes_too_long_is_closed(known, raw, answer) -> None:
             if not chunk:
                 break
             said += chunk
-        assert 0.3 < time.monotonic() - started < 2
+        assert 0.3 < time.monotonic() - started < 8
         assert answer in said
         assert bool(answer) == bool(said)
 
@@ -291,7 +291,7 @@ def test_five_hundred_slow_sockets_delay_nobody(known) -> None:
         for number, each in enumerate(slow):
             each.sendall(halves[number % 3])
         crowded = slowest(to, 1000)
-        assert closed(slow, 5) == 500
+        assert closed(slow, 20) == 500
         # A machine that is busy with something else is slow without them, too.
         assert crowded < max(0.5, 3 * slowest(to, 2000))
 

@@ -145,14 +145,14 @@ def test_debounce_has_a_longest_wait(house: MakeHouse) -> None:
     home = house(handler)
     began = time.monotonic()
     number = 0
-    while not seen and time.monotonic() - began < 3:
+    while not seen and time.monotonic() - began < 8:
         home.accept(data={"n": number}, record_id="1")
         number += 1
         home.work()
         home.sweeper.once()
         time.sleep(0.05)
     assert seen
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4
 
 
 def test_concurrency_is_a_limit_over_all_threads_and_frees_its_places(house: MakeHouse) -> None:

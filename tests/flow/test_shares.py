@@ -113,8 +113,8 @@ def test_a_handler_that_sleeps_leaves_half_of_the_threads_to_others(
     time.sleep(0.3)
     began = time.monotonic()
     home.accept("crm.Leads.created")
-    until(lambda: seen, 5)
-    assert time.monotonic() - began < 1
+    until(lambda: seen)
+    assert time.monotonic() - began < 5  # all others sleep until they are woken
     assert sleeper.most == 4
     aside = keys.rq_queue("zohook/rooms.sleeps")
     until(lambda: home.redis.llen(aside) + home.redis.zcard(keys.jobs_in_state("running")) >= 96)
@@ -196,7 +196,7 @@ def test_a_flood_of_slow_jobs_is_bounded_aside_too(house: MakeHouse, run: Callab
     run(home)
     until(lambda: home.redis.zcard(keys.unrouted()) == 0)
     home.accept("crm.Leads.created")
-    until(lambda: seen, 5)
+    until(lambda: seen)
     assert home.redis.llen(keys.rq_queue("zohook/rooms.sleeps")) <= 10
     sleeper.wake.set()
     until(lambda: read.totals(home.redis)["done"] == 81)

@@ -172,7 +172,7 @@ def test_another_process_learns_it(known: Any, mail: httpx.Client, redis: Redis)
         assert second.post("mail", **signed(message(), ONE)).status_code == 401
         told.arm(redis, "mail")
         tell(mail, ONE)
-        limit = time.monotonic() + 5
+        limit = time.monotonic() + 20
         while (answer := second.post("mail", **signed(message(), ONE))).status_code == 401:
             assert time.monotonic() < limit
             time.sleep(0.1)
@@ -194,7 +194,7 @@ def test_a_forgotten_secret_is_refused_by_those_that_run(
         assert tell(client, ONE).status_code == 200
         assert client.post("mail", **signed(message(), ONE)).status_code == 200
         told.forget(redis, "mail")
-        limit = time.monotonic() + 10
+        limit = time.monotonic() + 20
         while client.post("mail", **signed(message(2), ONE)).status_code == 200:
             assert time.monotonic() < limit
             time.sleep(0.2)

@@ -35,7 +35,7 @@ def taker(home: House) -> Taker:
 
 def work_off(one: Taker) -> None:
     """Turns until nothing is under way."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 30
     while one.turn(one.hands.idle()) or one.under_way:
         assert time.monotonic() < limit, one.under_way
     one.hands.close()
@@ -135,11 +135,11 @@ def test_rq_suspend_is_obeyed_by_the_very_next_turn(house: MakeHouse) -> None:
 
 def test_a_job_that_waits_keeps_none_behind_it_waiting() -> None:
     """As many begin at once as there are threads, though one thread is woken for the batch."""
-    together = threading.Barrier(4, timeout=5)
+    together = threading.Barrier(4, timeout=30)
     hands: Hands[int] = Hands(4, lambda _: together.wait())
     hands.start()
     hands.give(range(4))
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 20
     while hands.busy() and time.monotonic() < limit:
         time.sleep(0.01)
     assert hands.idle() == 4
@@ -154,7 +154,7 @@ def test_threads_end_when_they_are_closed_after_all_is_done() -> None:
     hands.start()
     hands.give(range(100))
     hands.close()
-    limit = time.monotonic() + 5
+    limit = time.monotonic() + 20
     while any(thread.is_alive() for thread in hands._threads) and time.monotonic() < limit:
         time.sleep(0.01)
     assert sorted(done) == list(range(100))

@@ -139,7 +139,7 @@ def test_half_a_delivery_is_no_delivery(to, redis) -> None:
     with socket.create_connection(to, timeout=5) as client:
         client.sendall(delivery(1)[:-5])
         time.sleep(0.1)
-    until(lambda: gone() == before + 1, 5)
+    until(lambda: gone() == before + 1, 20)
     assert read.totals(redis)["deliveries"] == 0
 
 

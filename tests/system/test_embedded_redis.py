@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def eventually(true: Callable[[], object], seconds: float = 15) -> bool:
+def eventually(true: Callable[[], object], seconds: float = 30) -> bool:
     """Whether it comes true within that time."""
     limit = time.monotonic() + seconds
     while not true():

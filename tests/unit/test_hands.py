@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def until(true: Callable[[], bool]) -> None:
     """Wait until something is so."""
-    limit = time.monotonic() + 10
+    limit = time.monotonic() + 30
     while not true():
         assert time.monotonic() < limit
         time.sleep(0.002)

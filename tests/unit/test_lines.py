@@ -17,7 +17,7 @@ def lost(count: int) -> str:
     return f"{count} lost\n"
 
 
-def soon(true, seconds: float = 5) -> bool:
+def soon(true, seconds: float = 20) -> bool:
     """Whether something becomes so."""
     limit = time.monotonic() + seconds
     while not true() and time.monotonic() < limit:

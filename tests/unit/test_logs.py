@@ -282,7 +282,7 @@ def test_masking_takes_time_by_the_length(part: str) -> None:
     """No text of a stranger's makes the masking slow: a hundred thousand characters are done in well under a second."""
     began = time.monotonic()
     logs.mask(part * (100_000 // len(part)))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3  # by the square of it, minutes
 
 
 def test_a_log_that_cannot_be_written_stops_no_work(tmp_path: Path) -> None:

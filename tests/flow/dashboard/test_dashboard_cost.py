@@ -145,7 +145,7 @@ def test_a_search_without_an_index_says_how_far_it_came(operator: Visitor, seed:
     assert [row.event.id for row in found.rows] == [old.id]
     began = time.perf_counter()
     search.search(seed.redis, Filters(type="*.nothing"), longest=0.0)
-    assert time.perf_counter() - began < 0.5
+    assert time.perf_counter() - began < 2
 
 
 def test_a_search_that_stopped_is_shown_with_its_time(

@@ -15,7 +15,7 @@ CHILD = Path(__file__).with_name("zoho_child.py")
 ROOT = Path(__file__).parents[3]
 
 
-def wait_until(true, seconds=5.0):
+def wait_until(true, seconds=20.0):
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until

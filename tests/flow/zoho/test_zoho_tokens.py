@@ -38,7 +38,7 @@ def age(house, left):
     house.tokens._slot("acme").checked = float("-inf")
 
 
-def wait_until(true, seconds=5.0):
+def wait_until(true, seconds=20.0):
     until = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < until
@@ -74,12 +74,12 @@ def test_a_stale_token_is_used_while_one_renews_it(house):
     """With five minutes left everybody goes on at once, and one call is made behind them."""
     first = house.tokens.get("acme")
     age(house, 300)
-    house.simulator.limits.token_delay = 0.5
+    house.simulator.limits.token_delay = 1.5
     began = time.monotonic()
     with ThreadPoolExecutor(20) as pool:
         got = {token.value for token in pool.map(lambda _: house.tokens.get("acme"), range(60))}
     assert got == {first.value}
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 1.2
     wait_until(lambda: house.tokens.get("acme").generation == first.generation + 1)
     assert house.refreshes() == 2
 
@@ -128,7 +128,7 @@ def test_another_process_sees_the_invalidation(house, build, simulator):
     token = other.tokens.get("acme")
     house.tokens.invalidate("acme", token.generation)
     renewed = house.tokens.get("acme")
-    wait_until(lambda: other.tokens.get("acme").generation == renewed.generation, 2)
+    wait_until(lambda: other.tokens.get("acme").generation == renewed.generation, 5)
     assert house.refreshes() == 2
 
 
