@@ -6,11 +6,12 @@ import os
 import secrets
 import sys
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import typer
+from redis.exceptions import RedisError
 
 from receiver import keys
 from receiver.cli import INTERRUPTED, stage
@@ -153,12 +154,16 @@ class _Demo:
         )
 
     def _look(self, board: Board) -> tuple[Numbers, dict[str, Any]]:
-        self.tree.watch()
-        sent = self.stage.status()
-        numbers = Numbers.read(self.redis, self.before)
-        board.show(numbers, sent)
-        self.tree.pause(LOOK_EVERY)
-        return numbers, sent
+        while True:
+            self.tree.watch()
+            sent = self.stage.status()
+            numbers = None
+            with suppress(RedisError):  # it has died since it was looked after: the next turn starts it again
+                numbers = Numbers.read(self.redis, self.before)
+                board.show(numbers, sent)
+            self.tree.pause(LOOK_EVERY)
+            if numbers is not None:
+                return numbers, sent
 
     def _play_until(self, board: Board, events: int) -> int:
         """Until so many are accepted. What is sent twice counts once, so a second scene may have to make up for it."""
