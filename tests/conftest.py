@@ -93,13 +93,16 @@ def clean_logs() -> Iterator[None]:
     """What a process of ours does to logging, done here by a test or by what a file's tests share, does not reach the next test."""
     yield
     structlog.reset_defaults()
-    root, access = logging.getLogger(), logging.getLogger("uvicorn.access")
+    root = logging.getLogger()
     root.handlers[:] = [
         each for each in root.handlers if not isinstance(each.formatter, structlog.stdlib.ProcessorFormatter)
     ]
     root.setLevel(logging.WARNING)
-    access.setLevel(logging.NOTSET)
-    access.propagate = True
+    for name in ("uvicorn.access", "uvicorn.error", "rq.worker"):  # whoever serves or works quiets these
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
+        logger.propagate = True
 
 
 @pytest.fixture(scope="session", autouse=True)
