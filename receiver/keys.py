@@ -341,7 +341,7 @@ def calls_heavy(place: str) -> str:
 
 
 def calls_lately(place: str) -> str:
-    """Sorted set of the calls of the last minute at one place, by time. A minute."""
+    """Sorted set of the calls of the last minute at one place, by the time of their answer, or the end of their lease. A minute more."""
     return f"zh:q:{place}:lately"
 
 

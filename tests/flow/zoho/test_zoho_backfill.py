@@ -298,3 +298,33 @@ def test_live_events_go_first(rig):
     worker.accept("crm.Leads.created", record_id=rig.leads(1, Last_Name="Live")[0], connection="acme")
     kinds = [slip.queue for slip in worker.slips(3)]
     assert kinds[0] == "zohook"
+
+
+def test_it_leaves_the_last_credits_and_goes_on_when_there_are_more(rig):
+    """With a fifth of the day left its jobs wait on hold and burn no try, a live one runs beside them; then they go on by themselves."""
+    rig = rig("limits = { crm = { credits = 20 } }")
+    leads = rig.leads(20)
+    rig.zohook("run", "room.greet", "--since", "1h", "--rate", "0")
+    worker = rig.worker()
+    worker.sweeper.once()
+    drain(worker)
+    done = len(rig.seen())
+    assert 0 < done < 20
+    hold = "limit:acme:crm#behind"
+    assert read.parked_work(rig.redis) == {hold: 20 - done}
+    now = backfills.progress(rig.redis, rig.the_only().id)
+    assert (now.jobs["held"], now.over) == (20 - done, False)
+    assert "kept for live events" in now.why
+    live = worker.accept("crm.Leads.created", record_id=rig.leads(1, Last_Name="Live")[0], connection="acme")
+    drain(worker)
+    assert f"{live.record_id} live Live" in rig.seen()
+    worker.sweeper.recheck()
+    assert read.parked_work(rig.redis) == {hold: 20 - done}
+    rig.redis.delete(
+        keys.calls_credits("acme:crm"), keys.calls_blocked("acme:crm#behind")
+    )  # as if a day had passed
+    worker.sweeper.recheck()
+    drain(worker)
+    rows = read.jobs(rig.redis, jobs_of(rig, "room.greet", *leads))
+    assert {(row.state, row.tries) for row in rows} == {("done", 0)}
+    assert {line.split()[0] for line in rig.seen()} > set(leads)
