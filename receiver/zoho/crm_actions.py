@@ -14,10 +14,10 @@ import orjson
 from receiver.errors import InvalidRequest, Unavailable
 from receiver.zoho import part
 from receiver.zoho.ask import Ask
-from receiver.zoho.crm_reads import BASE, rows_of
+from receiver.zoho.crm_lists import BASE, rows_of
 from receiver.zoho.crm_records import chunked, only, pretended, results
+from receiver.zoho.failures import error_of
 from receiver.zoho.outcomes import judge
-from receiver.zoho.transport import error_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

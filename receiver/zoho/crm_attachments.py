@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING
 
 from receiver.zoho import part
 from receiver.zoho.ask import Ask
-from receiver.zoho.crm_reads import BASE
+from receiver.zoho.crm_lists import BASE
 from receiver.zoho.crm_records import only, pretended, results
 from receiver.zoho.files import upload
 

@@ -19,7 +19,7 @@ from receiver.errors import InvalidRequest, RetryLater, Unavailable
 from receiver.zoho import part
 from receiver.zoho.ask import Answer, Ask
 from receiver.zoho.crm_callback import callback as callback_of
-from receiver.zoho.crm_reads import rows_of
+from receiver.zoho.crm_lists import rows_of
 from receiver.zoho.crm_records import only, pretended, results
 from receiver.zoho.files import upload
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from receiver.errors import DuplicateData, Request, Unavailable, ZohoError
+from receiver.zoho.failures import existing
 from receiver.zoho.outcomes import entries, record_error
-from receiver.zoho.transport import existing
 
 if TYPE_CHECKING:
     from receiver.zoho.ask import Answer, Ask

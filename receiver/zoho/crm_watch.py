@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from receiver.errors import NotFound, Unavailable, ZohoError
 from receiver.zoho import texts
 from receiver.zoho.ask import Ask
-from receiver.zoho.crm_reads import BASE, stamp
+from receiver.zoho.crm_lists import BASE, stamp
 from receiver.zoho.crm_records import results
 
 if TYPE_CHECKING:

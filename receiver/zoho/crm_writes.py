@@ -14,7 +14,8 @@ from receiver.errors import InvalidRequest
 from receiver.zoho import part
 from receiver.zoho.ask import Ask
 from receiver.zoho.crm_external import named, naming, together
-from receiver.zoho.crm_reads import Reads, stamp
+from receiver.zoho.crm_lists import stamp
+from receiver.zoho.crm_reads import Reads
 from receiver.zoho.crm_records import (
     Record,
     Result,

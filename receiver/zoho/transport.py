@@ -7,7 +7,6 @@ whatever is to wait longer is raised with `retry_after`, for the job can wait be
 
 from __future__ import annotations
 
-import random
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,16 +15,15 @@ import orjson
 
 from receiver.errors import (
     ConnectionMisconfigured,
-    DuplicateData,
     NotFound,
     PermissionDenied,
     RateLimited,
-    ScopeMissing,
     Unavailable,
     ZohoError,
 )
 from receiver.zoho.ask import Answer, Ask, check, request_of
 from receiver.zoho.call_lines import call_of, status_of
+from receiver.zoho.failures import error_of, pause
 from receiver.zoho.files import form, framed
 from receiver.zoho.limits import LONG, Limits, Place, place_of
 from receiver.zoho.outcomes import Verdict, judge
@@ -102,7 +100,7 @@ class Transport:
                     renewed = True
                     continue
                 self._refused(connection, ask, token, verdict, renewed=renewed)
-            wait = _pause(ask, reply, verdict, number)
+            wait = pause(ask, reply, verdict, number)
             if wait is None or waited + wait > self._patience or number == TRIES - 1:
                 raise self._error(connection, ask, token, verdict, status_of(reply), place)
             waited += wait
@@ -272,55 +270,6 @@ def _verdict(ask: Ask, opened: Opened | NoReply) -> Verdict:
     if found.error is None:
         return Verdict(NotFound, "no_file", "there is no file")
     return found
-
-
-def error_of(ask: Ask, verdict: Verdict, url: str, status: int) -> ZohoError:
-    """The error to raise for a verdict."""
-    kind = verdict.error or Unavailable
-    message = f"{ask.product} {ask.method} {ask.path}: {verdict.message}"
-    if kind is ScopeMissing:
-        message += "; the consent lacks a scope: connect again with it"
-    wait = verdict.retry_after
-    if kind is RateLimited and wait is None:
-        wait = 10.0
-    error = kind(
-        message,
-        code=verdict.code,
-        status=status,
-        request=request_of(ask, url),
-        retry_after=wait,
-        details=verdict.details,
-    )
-    if verdict.code == "too_large":
-        error.retryable = False
-    if isinstance(error, DuplicateData):
-        error.existing_id = existing(verdict.details)
-    return error
-
-
-def existing(details: object) -> str | None:
-    """The id of the record that a DUPLICATE_DATA names: `details.id` in v2, `details.duplicate_record.id` in
-    v8.
-    """
-    if not isinstance(details, dict):
-        return None
-    inner = details.get("duplicate_record")
-    found = inner.get("id") if isinstance(inner, dict) else None
-    return str(found or details.get("id") or "") or None
-
-
-def _pause(ask: Ask, reply: Reply | NoReply, verdict: Verdict, number: int) -> float | None:
-    """Seconds to the next try, or None where there is to be none."""
-    backoff: float = min(0.25 * 2**number, 2.0) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
-    if ask.file is not None:
-        return None
-    if verdict.error is RateLimited:  # refused before anything was done, so any call may be repeated
-        return backoff if verdict.retry_after is None else verdict.retry_after
-    if verdict.error is not Unavailable or verdict.code == "too_large":
-        return None
-    if isinstance(reply, NoReply) and not reply.sent:
-        return backoff
-    return max(backoff, verdict.retry_after or 0.0) if ask.repeatable else None
 
 
 def _reason(ask: Ask, verdict: Verdict) -> str:

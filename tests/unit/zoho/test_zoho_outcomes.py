@@ -20,8 +20,8 @@ from receiver.errors import (
     ZohoError,
 )
 from receiver.zoho.ask import Ask
+from receiver.zoho.failures import error_of, existing
 from receiver.zoho.outcomes import judge
-from receiver.zoho.transport import error_of, existing
 
 JSON = {"content-type": "application/json"}
 

@@ -20,12 +20,12 @@ from receiver.zoho import scopes, texts
 from receiver.zoho.ask import Answer, Ask, check, shown
 from receiver.zoho.consent import KNOWN, _once, authorization_url
 from receiver.zoho.crm_ensure import _literal
-from receiver.zoho.crm_reads import stamp
+from receiver.zoho.crm_lists import stamp
 from receiver.zoho.crm_records import Result, differing, only, results
 from receiver.zoho.crm_watch import moment_of
+from receiver.zoho.failures import pause
 from receiver.zoho.outcomes import Verdict
 from receiver.zoho.scopes import needed_scopes
-from receiver.zoho.transport import _pause
 from receiver.zoho.wire import NoReply, Reply
 
 
@@ -196,7 +196,7 @@ LOST, UNSENT = NoReply(True, "timeout", ""), NoReply(False, "connect", "")
 )
 def test_only_what_is_safe_is_sent_again(method, safe, reply, error, again):
     """A create is not repeated once it may have arrived; what was refused or never sent is."""
-    wait = _pause(Ask("crm", method, "/x", safe=safe), reply, Verdict(error), 0)
+    wait = pause(Ask("crm", method, "/x", safe=safe), reply, Verdict(error), 0)
     assert (wait is not None) == again
 
 
