@@ -216,7 +216,7 @@ def slips(queue: str) -> str:
 
 
 def waiting(queue: str, source: str) -> str:
-    """Sorted set `e:EVENT` and `j:JOB` that are due and wait for room for a slip in a queue, by since when. Kept till they have one."""
+    """Sorted set `n:EVENT` (as accepted), `e:EVENT` and `j:JOB` that are due and wait for room for a slip in a queue, by since when. Kept till they have one."""
     return f"zh:waiting:{source}:{queue}"
 
 

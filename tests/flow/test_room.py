@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -194,10 +195,15 @@ def test_what_is_cancelled_while_it_waits_never_gets_a_slip(house: MakeHouse) ->
     event = Event(id=new_id(), type="app.remind", **fields)
     accept(home.redis, [Record(delivery, "emitted", events=[event], key="k")], slips=1)
     assert read.waiting(home.redis) == {("app", QUEUE): 1}
+    newer = replace(event, id=new_id())
+    record = Record(replace(delivery, id=new_id()), "emitted", events=[newer], key="k", replace=True)
+    accept(home.redis, [record], slips=1)
+    assert read.waiting(home.redis) == {("app", QUEUE): 1}
+    assert read.event(home.redis, event.id).state == "cancelled"
     assert runs.cancel(home.redis, "k")
     drain(home)
     assert read.totals(home.redis)["done"] == 1
-    assert read.event(home.redis, event.id).state == "cancelled"
+    assert read.event(home.redis, newer.id).state == "cancelled"
     assert not home.redis.exists(keys.waits())
 
 

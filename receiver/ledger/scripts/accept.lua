@@ -37,11 +37,12 @@ local function waiting_under(key, replace)
   write_indexes() -- it may be one of this batch
   local known = redis.call('GET', K.emitted(key))
   if not known then return nil end
-  local found = redis.call('HMGET', K.event(known), 'state', 'run')
+  local found = redis.call('HMGET', K.event(known), 'state', 'run', 'source')
   if found[1] ~= 'due' or found[2] ~= '0' then return nil end
   if not replace then return known end
   redis.call('HSET', K.event(known), 'state', 'cancelled')
   not_due('e', known)
+  redis.call('ZREM', K.waiting(queue, found[3] or ''), member('n', known))
   unindex(K.unrouted(), known)
   return nil
 end
@@ -93,7 +94,7 @@ local function accept_event(delivery, source, received)
       index(K.due(), look, member('e', id))
       slips[#slips + 1] = write_slip('e', id, 1, queue, iso, source)
     else
-      wait_for_room('e', id, queue, source)
+      wait_for_room('n', id, queue, source)
     end
   end
   count('accepted')

@@ -99,7 +99,9 @@ local function refill(queue, source, most, page, again, iso)
   local popped, slips = redis.call('ZPOPMIN', K.waiting(queue, source), room), {}
   for at = 1, #popped, 2 do
     local kind, id = string.match(popped[at], '^(.):(.+)$')
-    local found = redis.call('HMGET', key_of(kind, id), 'state', 'run', 'due')
+    -- What was accepted and has waited since is due, and its first run comes next; who cancels it takes it from here.
+    local found = kind == 'n' and { 'due', 0, now } or redis.call('HMGET', key_of(kind, id), 'state', 'run', 'due')
+    if kind == 'n' then kind = 'e' end
     if found[1] == 'due' then
       local due = tonumber(found[3])
       if due <= now then
