@@ -41,7 +41,10 @@ def handlers(request: Request) -> Response:
 
 def _ways(redis: Redis, settings: Settings, paused: dict[str, int]) -> list[dict[str, Any]]:
     """Every source and queue, with what waits for it where it is paused."""
-    queues = {name for name in read.queues(redis) if name.startswith(QUEUE)} - {RECOVERED, REPLAY} | {QUEUE}
+    queues = {name.partition("/")[0] for name in read.queues(redis) if name.startswith(QUEUE)} - {
+        RECOVERED,
+        REPLAY,
+    } | {QUEUE}
     names = [f"source:{name}" for name in sorted(settings.sources)]
     names += [runs.pausable(f"queue:{name}") for name in sorted(queues)]
     names += [name for name in paused if not name.startswith("handler:") and name not in names]

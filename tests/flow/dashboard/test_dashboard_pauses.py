@@ -20,9 +20,11 @@ def test_what_is_paused_is_seen_and_resumed(operator: Visitor, seed: Seed, what:
     """The button turns into its opposite; the overview says so even while nothing waits."""
     seed.catalogue({"id": HANDLER, "doc": "", "patterns": [], "options": {}})
     seed.redis.sadd("rq:queues", "rq:queue:zohook_slow", "rq:queue:zohook_replay")
+    seed.redis.sadd("rq:queues", "rq:queue:zohook/rooms.slow", "rq:queue:zohook_replay/rooms.slow")
     page = operator.get("/handlers").text
     assert f'name="what" value="{what}"' in page
     assert "queue:replay" not in page
+    assert 'value="queue:zohook/' not in page
     assert operator.post("/pause", {"what": what}).headers["location"] == "/handlers"
     assert read.paused(seed.redis) == {what: 0}
     page = operator.get("/handlers").text
