@@ -102,12 +102,12 @@ class Taker:
         routes, self._routes = self._routes, []
         ended = [(each.claim, each.ending) for each in endings]
         opened = [each for _, each in routes]
-        rooms = self.hands.rooms()
+        rooms, replays = self.hands.rooms(), self._room_for_replays()
         if least:  # what was asked for before may take the room that there is
-            rooms = dict.fromkeys(rooms, 0)
+            rooms, replays = dict.fromkeys(rooms, 0), replays if self.queues == [REPLAY] else 0
         spent = self.hands.spent - self._spent
         self._spent += spent
-        said = Turn(ended, opened, done, want, self._room_for_replays(), rooms, spent)
+        said = Turn(ended, opened, done, want, replays, rooms, spent)
         asked = Asked(endings, routes, done, want, spent)
         try:
             asked.answer = self._tell(said)
