@@ -16,10 +16,17 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 
 
-def naming(module: str, field: str) -> dict[str, str]:
-    """The header for a call whose ids are values of that field; none for CRM's own ids. Raises InvalidRequest where it is no name."""
+def naming(product: str, module: str, field: str) -> dict[str, str]:
+    """The header for a call whose ids are values of that field; none for CRM's own ids.
+
+    Raises InvalidRequest where it is no name, and for CRM's kin, whose pages know of no such header.
+    """
     if not field:
         return {}
+    if product != "crm":
+        raise InvalidRequest(
+            f"external ids are CRM's; {product} has none that is documented", code="NOT_SUPPORTED"
+        )
     for each in (module, field):
         if not _NAME.fullmatch(each):
             raise InvalidRequest(f"{each!r} is no API name of a module or field", code="bad_name")

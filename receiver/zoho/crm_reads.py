@@ -37,7 +37,7 @@ class Reads(Lists):
         """
         part(record_id)
         if external:
-            record = self._get_one(module, record_id, None, naming(module, external))
+            record = self._get_one(module, record_id, None, naming(self.product, module, external))
             return record if fields is None else {name: record.get(name) for name in ("id", *fields)}
         named = None if fields is None else fields_of(fields)
         reader = Reader(

@@ -102,7 +102,13 @@ class Writes(Reads):
 
             def send(chunk: Sequence[Record]) -> list[Result]:
                 return self._write(
-                    "PUT", f"/{part(module)}", module, chunk, "update", trigger, naming(module, external)
+                    "PUT",
+                    f"/{part(module)}",
+                    module,
+                    chunk,
+                    "update",
+                    trigger,
+                    naming(self.product, module, external),
                 )
 
             return self._many(
@@ -115,7 +121,7 @@ class Writes(Reads):
             wanted = differing(known, wanted)
             if not wanted:
                 return {"id": record, "action": "none"}
-        headers = naming(module, external)
+        headers = naming(self.product, module, external)
         if unmodified_since:
             headers["If-Unmodified-Since"] = stamp(unmodified_since)
         sent = [wanted if external else {**wanted, "id": record}]
@@ -165,7 +171,7 @@ class Writes(Reads):
                 "upsert goes by the fields of by=, or by the one of external=", code="bad_by"
             )
         headers, extra = (
-            naming(module, external),
+            naming(self.product, module, external),
             {"duplicate_check_fields": [external] if external else list(by)},
         )
         if unmodified_since:
@@ -206,7 +212,7 @@ class Writes(Reads):
                 "DELETE",
                 f"{self.base}/{part(module)}" + (f"/{part(ids[0])}" if alone else ""),
                 params,
-                headers=naming(module, external),
+                headers=naming(self.product, module, external),
                 pretend=pretended(ids, "delete"),
                 touches=touches,
             )

@@ -82,6 +82,7 @@ def test_what_is_no_external_id_is_refused(house, crm):
         lambda: crm.delete("Leads", ["S-1", "S,2"], external=KEY),
         lambda: crm.update("Leads", [{"Phone": "1"}], external=KEY),
         lambda: crm.upsert("Leads", {"Last_Name": "Roe"}),
+        lambda: house.zoho.bigin.get("Contacts", "S-1", external=KEY),
         lambda: crm.upsert("Leads", {"Last_Name": "Roe"}, by=["Email"], external=KEY),
         lambda: crm.ensure("Leads", {KEY: "S-1", "Email": "a@b.example"}, {}, external=True),
     ):
