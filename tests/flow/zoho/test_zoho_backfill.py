@@ -9,6 +9,7 @@ import time
 from collections import Counter
 
 import pytest
+import typer
 from test_zoho_limits import limited
 
 from receiver import cli, keys
@@ -328,3 +329,24 @@ def test_it_leaves_the_last_credits_and_goes_on_when_there_are_more(rig):
     rows = read.jobs(rig.redis, jobs_of(rig, "room.greet", *leads))
     assert {(row.state, row.tries) for row in rows} == {("done", 0)}
     assert {line.split()[0] for line in rig.seen()} > set(leads)
+
+
+def test_ctrl_c_while_reading_keeps_what_was_read(rig, monkeypatch):
+    """Interrupted after the first page: status 130 and what to do; the same command reads the rest, and only that."""
+    rig = rig()
+    rig.leads(250)
+    say = typer.echo
+
+    def interrupted(text, **more):
+        if "200 records known" in text:
+            raise KeyboardInterrupt
+        say(text, **more)
+
+    monkeypatch.setattr(typer, "echo", interrupted)
+    rig.zohook("run", "room.greet", "--since", "1h", status=130)
+    assert (rig.the_only().state, rig.the_only().chosen) == ("reading", 200)
+    assert "250 records known" in rig.zohook("run", "room.greet", "--since", "1h")
+    assert [call.query.get("page") for call in rig.simulator.journal.calls("crm", path="/crm/v8/Leads")] == [
+        "1",
+        "2",
+    ]
