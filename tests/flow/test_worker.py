@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import pytest
 from rq.defaults import RQ_KEY_PREFIX
@@ -33,6 +34,11 @@ def slow(event):
     note(f"begin {event.id}")
     time.sleep(event.data["for"])
     note(f"end {event.id}")
+
+@on("crm.Hog.updated")
+def hog(event):
+    note(f"hog {event.id}")
+    time.sleep(event.data["for"])
 
 @on("crm.Deadly.updated")
 def deadly(event):
@@ -69,6 +75,19 @@ def test_sigterm_lets_running_work_end_and_gives_the_rest_back(project, redis, s
     start("receiver.worker")
     until(lambda: read.totals(redis)["done"] == 10)
     assert read.totals(redis)["lost"] == 0
+
+
+def test_a_slow_handler_leaves_threads_to_others(project, redis, start) -> None:
+    """It has its half of them, however much of it waits, and a job of another handler begins at once."""
+    send(redis, "crm.Hog.updated", {"for": 5}, count=30)
+    start("receiver.worker")
+    until(lambda: sum(line.startswith("hog") for line in seen(project)) == 2)
+    time.sleep(0.3)
+    began = time.monotonic()
+    (event,) = send(redis)
+    until(lambda: any(line.startswith(event) for line in seen(project)))
+    assert time.monotonic() - began < 2
+    assert sum(line.startswith("hog") for line in seen(project)) == 2
 
 
 def test_sigkill_loses_nothing(project, redis, start) -> None:
