@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from receiver.simulator.crm_actions import Actions
 from receiver.simulator.crm_attachments import Attachments
 from receiver.simulator.crm_bulk import CREDITS, Bulk
+from receiver.simulator.crm_composite import composite
 from receiver.simulator.crm_coql import run, value_of
 from receiver.simulator.crm_notify import Notify
 from receiver.simulator.crm_read import Reads
@@ -21,7 +20,7 @@ from receiver.simulator.crm_workflow import Rule, Workflow
 from receiver.simulator.crm_write import Writes, external_of, fault
 from receiver.simulator.limits import Gate, Window
 from receiver.simulator.oauth_scopes import covers
-from receiver.simulator.wire import Answer, Call, Refused
+from receiver.simulator.wire import Answer, Call
 
 if TYPE_CHECKING:
     from receiver.simulator.deliver import Sender
@@ -177,7 +176,7 @@ class Crm:
                 return self.actions.tags_shown(call)
             case ["__composite_requests"]:
                 self.need(call, "ZohoCRM.composite_requests.CUSTOM")
-                return self._composite(call)
+                return composite(call, self.handle)
             case ["upload"]:
                 self.need(call, "ZohoFiles.files.CREATE")
                 return self.bulk.upload(call)
@@ -190,32 +189,6 @@ class Crm:
         if call.method == "POST":
             self.credits.add(self.world.now(), CREDITS[parts[0]])
         return answer
-
-    def _composite(self, call: Call) -> Answer:
-        """Each part is a call of its own, with the same token; five at most."""
-        body = call.json()
-        parts = body.get("__composite_requests") if isinstance(body, dict) else None
-        if not isinstance(parts, list) or not 0 < len(parts) <= 5:
-            raise fault("LIMIT_EXCEEDED", "1 to 5 requests", {"api_name": "__composite_requests"})
-        told = []
-        for part in parts:
-            query = [(str(name), str(value)) for name, value in (part.get("params") or {}).items()]
-            content = orjson.dumps(part["body"]) if "body" in part else b""
-            inner = Call(part["method"], part["uri"], query, call.headers, content, token=call.token)
-            try:
-                answer = self.handle(inner)
-            except Refused as refused:
-                answer = refused.answer
-            details = {"statusCode": answer.status, "response": {"body": answer.body, "headers": {}}}
-            told.append(
-                {
-                    "sub_request_id": part["sub_request_id"],
-                    "details": details,
-                    "status": "success",
-                    "code": "SUCCESS",
-                }
-            )
-        return Answer(200, {"__composite_requests": told})
 
     def need(self, call: Call, *scopes: str) -> None:
         granted = call.token.scopes if call.token else ()
