@@ -14,7 +14,7 @@ from rq.command import parse_payload
 from rq.worker import BaseWorker, WorkerStatus
 
 from receiver import keys, logs
-from receiver.ledger import turns
+from receiver.ledger import read, turns
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.condition import unless_full
 from receiver.ledger.connect import check, connect
@@ -168,7 +168,7 @@ class Worker(BaseWorker):
             return False
         if any(self.connection.llen(keys.rq_queue(name)) for name in self.taker.served()):
             return False
-        if self.connection.exists(keys.waits()):
+        if any(queue.partition("/")[0] in self.taker.queues for _, queue in read.waiting(self.connection)):
             return False
         return not self.connection.zcount(keys.due(), "-inf", (time.time() + 2) * 1000)
 

@@ -40,6 +40,10 @@ def hog(event):
     note(f"hog {event.id}")
     time.sleep(event.data["for"])
 
+@on("crm.Queued.updated", queue="others")
+def queued(event):
+    note(f"queued {event.id}")
+
 @on("crm.Deadly.updated")
 def deadly(event):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -88,6 +92,19 @@ def test_a_slow_handler_leaves_threads_to_others(project, redis, start) -> None:
     until(lambda: any(line.startswith(event) for line in seen(project)))
     assert time.monotonic() - began < 2
     assert sum(line.startswith("hog") for line in seen(project)) == 2
+
+
+def test_a_burst_leaves_what_waits_for_room_in_a_queue_of_others(project, redis, start, environment) -> None:
+    """It ends all the same; a burst that serves that queue does all of it."""
+    environment |= {"ZOHOOK_WORKER__SLIPS": "3", "ZOHOOK_WORKER__AGAIN": "30"}
+    send(redis, "crm.Queued.updated", count=10)
+    assert start("receiver.cli", "worker", "--burst", "--queue", "zohook").wait(30) == 0
+    assert redis.llen("rq:queue:zohook_others") == 3
+    assert read.waiting(redis) == {("crm", "zohook_others"): 7}
+    assert seen(project) == []
+    assert start("receiver.cli", "worker", "--burst", "--queues", "zohook,others").wait(30) == 0
+    assert len(seen(project)) == 10
+    assert read.waiting(redis) == {}
 
 
 def test_sigkill_loses_nothing(project, redis, start) -> None:
