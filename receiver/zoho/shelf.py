@@ -75,7 +75,10 @@ class Shelf:
                 if (kept := cast("bytes | None", self._redis.get(keys.described(*key)))) is not None:
                     return unpack(kept)
                 if self._redis.set(keys.describing(*key), os.getpid(), nx=True, ex=LEASE):
-                    return None
+                    if not self._redis.exists(keys.described(*key)):
+                        return None
+                    self._redis.delete(keys.describing(*key))  # another was done between the two looks
+                    continue
                 time.sleep(0.05)
         except RedisError:
             return None
