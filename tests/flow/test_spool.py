@@ -93,7 +93,7 @@ def signed(number: int, size: int = 0) -> dict[str, Any]:
     }
 
 
-def wait(until: Callable[[], Any], limit: float = 10) -> Any:
+def wait(until: Callable[[], Any], limit: float = 30) -> Any:
     """Wait until something is so."""
     end = time.monotonic() + limit
     while not (found := until()):
@@ -407,7 +407,8 @@ def test_a_spool_file_that_is_taken_away_is_made_anew(spooling, own) -> None:
         assert client.post(**signed(1)).json()["verdict"] == "spooled"
         for each in (known.folder / known.spool.path).parent.glob("spool.sqlite3*"):
             each.rename(each.with_name("aside." + each.name))
-        assert client.post(**signed(2)).json()["verdict"] == "spooled"
+        # Who looks between two of the files finds half a spool: that is answered 503, and Zoho sends it again.
+        wait(lambda: client.post(**signed(2)).json().get("verdict") == "spooled")
         assert spooled(known) == 1
 
 
