@@ -201,7 +201,7 @@ def _product(path: str) -> str:
         if (second, third) == ("v1", "requests"):
             return "sign"
         return {"accounts": "mail", "v3": "projects"}.get(second, "desk")
-    return first if first in {"crm", "oauth", *KIN, *CRM_KIN} else "other"
+    return first if first in {"crm", "oauth", "workdrive", *KIN, *CRM_KIN} else "other"
 
 
 def _broken(fault: Fault) -> Answer:

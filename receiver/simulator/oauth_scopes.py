@@ -27,6 +27,7 @@ KNOWN = {
     "ZohoBigin": "modules settings users org coql notifications",
     "ZohoRecruit": "modules settings users org",
     "ZohoSign": "documents templates account",
+    "WorkDrive": "files teamfolders organization workspace links",
     "ZohoCliq": "Channels Messages Users Webhooks Bots Chats",
     "AaaServer": "profile",
 }

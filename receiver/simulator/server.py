@@ -35,6 +35,7 @@ from receiver.simulator.scene import Scene
 from receiver.simulator.seed import plant
 from receiver.simulator.sign import Sign
 from receiver.simulator.sign_api import SignApi
+from receiver.simulator.workdrive import WorkDriveApi
 from receiver.simulator.world import World
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ class Simulator:
         self.sign_api = SignApi(self.world, self.accounts, self.sign)
         self.mail_api = MailApi(self.world, self.accounts)
         self.projects_api = ProjectsApi(self.world, self.accounts)
+        self.workdrive = WorkDriveApi(self.world, self.accounts)
         self.crm_kin = {
             name: CrmKin(name, self.world, self.limits, self.accounts, self.sender) for name in CRM_KIN
         }
@@ -98,6 +100,7 @@ class Simulator:
             "sign": self.sign_api,
             "mail": self.mail_api,
             "projects": self.projects_api,
+            "workdrive": self.workdrive,
             **self.crm_kin,
         }
         self.outgoing: dict[str, Outgoing] = {

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from receiver.zoho.sign import Sign
     from receiver.zoho.tokens import Tokens
     from receiver.zoho.vault import Vault
+    from receiver.zoho.workdrive import WorkDrive
 
 __all__ = ["Clients", "OnWrite", "Tokens", "Vault", "Zoho", "part", "texts"]
 
@@ -110,6 +111,13 @@ class Zoho(Sender):
         from receiver.zoho.sign import Sign  # noqa: PLC0415 - loaded when it is used
 
         return Sign(self)
+
+    @cached_property
+    def workdrive(self) -> WorkDrive:
+        """WorkDrive, version 1: files in folders."""
+        from receiver.zoho.workdrive import WorkDrive  # noqa: PLC0415 - loaded when it is used
+
+        return WorkDrive(self)
 
     @cached_property
     def projects(self) -> Projects:

@@ -51,7 +51,7 @@ class Verdict:
 
 
 TOKEN_CODES = frozenset(
-    {"INVALID_TOKEN", "AUTHENTICATION_FAILURE", "14", "57", "INVALID_OAUTH", "INVALID_OAUTHTOKEN"}
+    {"INVALID_TOKEN", "AUTHENTICATION_FAILURE", "14", "57", "INVALID_OAUTH", "INVALID_OAUTHTOKEN", "F7003"}
 )
 """The codes that a new access token may cure. Where it does not, the client or the data centre is wrong."""
 
@@ -117,6 +117,8 @@ OTHERS: dict[str, type[ZohoError]] = {
     "INVALID_OAUTHTOKEN": ConnectionMisconfigured,
     "INVALID_TOKEN": ConnectionMisconfigured,
     "INVALID_OAUTHSCOPE": ScopeMissing,
+    "F7003": ConnectionMisconfigured,  # WorkDrive's; inferred, as is the next one
+    "F7007": ScopeMissing,
     "OAUTH_SCOPE_MISMATCH": ScopeMissing,
     "URL_ROLLING_THROTTLES_LIMIT_EXCEEDED": RateLimited,
     "request_limit_exceeded": RateLimited,
@@ -238,6 +240,12 @@ def _finance_word(status: int, data: object) -> tuple[str | None, str, object]:
 def _other_word(status: int, data: dict[str, Any]) -> tuple[str | None, str, object]:
     inner = data.get("data")
     error = data.get("error")
+    if isinstance(listed := data.get("errors"), list) and listed and isinstance(listed[0], dict):
+        return (
+            str(listed[0].get("id", "")),
+            str(listed[0].get("title", "")),
+            listed,
+        )  # WorkDrive speaks JSON:API
     found = inner.get("errorCode") if isinstance(inner, dict) else None
     if isinstance(error, dict):
         found = found or error.get("code") or error.get("title") or "error"

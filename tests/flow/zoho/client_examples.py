@@ -76,6 +76,15 @@ def sign(event: Event, zoho: Zoho) -> None:
                 zoho.crm.attachments.upload("Leads", event.record_id, file)
 
 
+def workdrive(event: Event, zoho: Zoho) -> None:
+    """What was signed is filed in a folder, each under its own name; a second run makes a new version of it."""
+    folder = event.data["folder"]
+    for request in zoho.sign.list():
+        with zoho.sign.pdf(request["request_id"]) as file:
+            kept = zoho.workdrive.upload(folder, file, f"{request['request_id']}.pdf", replace=True)
+        zoho.crm.note("Leads", event.record_id, "Filed", kept["Permalink"])
+
+
 def projects(event: Event, zoho: Zoho) -> None:
     """A task for each project that is open."""
     for project in zoho.projects.list():

@@ -13,6 +13,7 @@ import pytest
 from test_zoho_more_clients import CONTRACT, IDS, SCOPES
 from zoho_kit import SCOPES as FIRST
 
+from receiver.simulator.workdrive import FOLDER
 from receiver.testing import make_event
 from receiver.zoho import Zoho
 from tests.conftest import MakeSettings  # noqa: F401 - a word of the fixtures
@@ -73,13 +74,13 @@ def test_an_example_does_what_it_says(house, name):
     """Run as a handler would be; what it calls succeeds."""
     zoho, simulator = house.zoho, house.simulator
     lead = simulator.crm.create("Leads", {"Last_Name": "Doe", "Company": "Acme", "Email": "a@x.example"})
-    if name == "sign":
+    if name in {"sign", "workdrive"}:
         made = zoho.sign.create(CONTRACT, b"%PDF-1.4 signed", "contract.pdf")
         zoho.sign.submit(made["request_id"])
         simulator.sign.sign(made["request_id"])
     if name == "projects":
         zoho.projects.create({"name": "Kitchen"})
-    event = make_event("crm.Leads.updated", record_id=lead["id"])
+    event = make_event("crm.Leads.updated", data={"folder": FOLDER}, record_id=lead["id"])
     event.effects = Steps()
     before = len(zoho.calls)
     getattr(client_examples, name)(event, zoho)

@@ -6,13 +6,22 @@ import tracemalloc
 
 import pytest
 
-from receiver.errors import InvalidRequest, NotFound, RateLimited, ScopeMissing, SettingsError
+from receiver.errors import (
+    Conflict,
+    InvalidRequest,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    ScopeMissing,
+    SettingsError,
+)
 from receiver.simulator.mail_api import ACCOUNT, FOLDERS
 from receiver.simulator.projects_api import MOST, PORTAL
+from receiver.simulator.workdrive import FOLDER
 from receiver.zoho.organisations import found
 
 SCOPES = (
-    "ZohoCRM.modules.ALL,ZohoMail.accounts.READ,ZohoMail.folders.READ,ZohoMail.messages.ALL,ZohoSign.documents.ALL,"
+    "ZohoCRM.modules.ALL,ZohoMail.accounts.READ,ZohoMail.folders.READ,ZohoMail.messages.ALL,ZohoSign.documents.ALL,WorkDrive.files.ALL,"
     "ZohoProjects.portals.READ,ZohoProjects.projects.ALL,ZohoProjects.tasks.ALL,ZohoBigin.modules.ALL,ZohoBigin.coql.READ,"
     "ZohoBigin.settings.ALL,ZohoRecruit.modules.ALL,ZohoRecruit.settings.ALL"
 )
@@ -149,6 +158,41 @@ def test_a_signed_pdf_streams_into_a_crm_attachment(house):
     assert max(held) < 2 * 2**20
 
 
+# WorkDrive ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_signed_pdf_streams_into_a_folder(house):
+    """The same bytes under its name; a name that is there is a Conflict, or a new version; listed over pages, and read."""
+    drive = house.zoho.workdrive
+    ident = house.zoho.sign.create(CONTRACT, b"%PDF-1.7 the contract", "contract.pdf")["request_id"]
+    with house.zoho.sign.pdf(ident) as file:
+        kept = drive.upload(FOLDER, file)
+    assert (kept["FileName"], kept["parent_id"]) == ("contract.pdf", FOLDER)
+    assert house.simulator.workdrive.contents[kept["resource_id"]] == b"%PDF-1.7 the contract"
+    with pytest.raises(Conflict):
+        drive.upload(FOLDER, b"again", "contract.pdf")
+    assert drive.upload(FOLDER, b"again", "contract.pdf", replace=True)["resource_id"] == kept["resource_id"]
+    assert house.simulator.workdrive.contents[kept["resource_id"]] == b"again"
+    for number in range(50):
+        drive.upload(FOLDER, (b"x" for _ in range(3)), f"{number}.txt")
+    assert [each["attributes"]["name"] for each in drive.list(FOLDER)][::50] == ["contract.pdf", "49.txt"]
+    assert drive.get(kept["resource_id"])["attributes"]["storage_info"]["size_in_bytes"] == 5
+    with pytest.raises(NotFound):
+        drive.get("nothing")
+    with pytest.raises(PermissionDenied):
+        drive.upload("elsewhere", b"x", "x.txt")
+    shadow = house.clients.for_job("acme", shadow=True)
+    assert shadow.workdrive.upload(FOLDER, b"x", "y.txt")["resource_id"] == "shadow"
+    assert len(house.simulator.workdrive.files) == 51
+
+
+def test_a_dead_token_is_exchanged_for_workdrive_too(house):
+    """Its word for it is known, so that one new token is asked for and the call goes on."""
+    house.zoho.workdrive.upload(FOLDER, b"x", "x.txt")
+    house.simulator.accounts.kill_access_tokens()
+    assert len(list(house.zoho.workdrive.list(FOLDER))) == 1
+
+
 # Projects -------------------------------------------------------------------------------------------------------------
 
 
@@ -221,11 +265,12 @@ def test_recruit_has_no_coql(house):
     [
         lambda zoho: zoho.mail.folders(),
         lambda zoho: list(zoho.sign.list()),
+        lambda zoho: list(zoho.workdrive.list(FOLDER)),
         lambda zoho: list(zoho.projects.list()),
         lambda zoho: zoho.bigin.get("Contacts", "1"),
         lambda zoho: zoho.recruit.get("Candidates", "1"),
     ],
-    ids=["mail", "sign", "projects", "bigin", "recruit"],
+    ids=["mail", "sign", "workdrive", "projects", "bigin", "recruit"],
 )
 def test_a_scope_that_is_missing_is_told_and_costs_no_token(build, simulator, call):
     """The consent has no scope of that product: ScopeMissing, with the one token that was made."""
