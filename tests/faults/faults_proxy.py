@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 Address = str | tuple[str, int]
 
 
-def digest(name: str) -> bytes:
-    """How a call of one of our scripts is known on the wire."""
-    return script.text_of(name)[1].encode()
+def digest(*names: str) -> bytes:
+    """How a call of one of our scripts, or of several as one, is known on the wire."""
+    return script.text_of(*names)[1].encode()
 
 
 @dataclass

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from faults_rig import House, Process
     from faults_verdict import Tally
 
-POINTS: dict[str, tuple[str, str, bytes, dict[str, Any]]] = {
-    # name: script, when, what the answer must hold, what the delivery wants. Taking and claiming is one script: B and C are A.
-    "A after taking and claiming": ("turn", "after", b"books.", {}),
-    "E before the end is written": ("finish", "before", b"", {}),
-    "F after the end is written": ("finish", "after", b"ok", {}),
-    "R before a retry is written": ("finish", "before", b"", {"do": "once"}),
+POINTS: dict[str, tuple[tuple[str, ...], str, bytes, dict[str, Any]]] = {
+    # name: scripts of the call, when, what the answer must hold, what the delivery wants. Taking and claiming is one script: B and C are A.
+    "A after taking and claiming": (("turn",), "after", b"books.", {}),
+    "E before the end is written": (("finish", "turn"), "before", b"", {}),
+    "F after the end is written": (("finish", "turn"), "after", b"ok", {}),
+    "R before a retry is written": (("finish", "turn"), "before", b"", {"do": "once"}),
 }
 SHORT = ("A after taking and claiming",)
 
@@ -70,10 +70,10 @@ def killed_with(house: House, tally: Tally, kill: Callable[[Process, Proxy], lis
 @pytest.mark.parametrize("point", rows())
 def test_f18_killed_at_a_point(house: House, tally: Tally, point: str) -> None:
     """The job runs again, its effect is there once, and no try is counted for the death."""
-    name, when, reply, wish = POINTS[point]
+    names, when, reply, wish = POINTS[point]
 
     def kill(victim: Process, proxy: Proxy) -> list[Sent]:
-        proxy.trap = Trap(digest(name), when, victim.kill, reply)
+        proxy.trap = Trap(digest(*names), when, victim.kill, reply)
         sent = house.load.send(1, **wish)
         eventually(lambda: not victim.alive)
         return sent

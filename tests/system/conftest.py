@@ -49,6 +49,11 @@ def eventually(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     return found
 
 
+def _heeds_a_hangup() -> None:
+    """Tests that run under nohup ignore SIGHUP, and what they start would too."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 class House:
     """One running `zohook demo` or `zohook up`."""
 
@@ -67,6 +72,7 @@ class House:
                 stdout=out,
                 stderr=err,
                 process_group=0,
+                preexec_fn=_heeds_a_hangup,  # noqa: PLW1509 - no thread of ours holds a lock then
             )
         self.seen: set[int] = set()
 
