@@ -105,7 +105,12 @@ def clean_logs() -> Iterator[None]:
         each for each in root.handlers if not isinstance(each.formatter, structlog.stdlib.ProcessorFormatter)
     ]
     root.setLevel(logging.WARNING)
-    for name in ("uvicorn.access", "uvicorn.error", "rq.worker"):  # whoever serves or works quiets these
+    for name in (
+        "uvicorn",
+        "uvicorn.access",
+        "uvicorn.error",
+        "rq.worker",
+    ):  # whoever serves or works quiets these
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)

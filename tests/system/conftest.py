@@ -49,9 +49,10 @@ def eventually(true: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     return found
 
 
-def _heeds_a_hangup() -> None:
-    """Tests that run under nohup ignore SIGHUP, and what they start would too."""
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def _heeds_signals() -> None:
+    """Tests that run under nohup or behind an & ignore SIGHUP or SIGINT, and what they start would too."""
+    for each in (signal.SIGHUP, signal.SIGINT):
+        signal.signal(each, signal.SIG_DFL)
 
 
 class House:
@@ -72,7 +73,7 @@ class House:
                 stdout=out,
                 stderr=err,
                 process_group=0,
-                preexec_fn=_heeds_a_hangup,  # noqa: PLW1509 - no thread of ours holds a lock then
+                preexec_fn=_heeds_signals,  # noqa: PLW1509 - no thread of ours holds a lock then
             )
         self.seen: set[int] = set()
 
