@@ -97,6 +97,7 @@ class Process:
             behind=bool(claim.lane),
             shadow=shadow,
             job=claim.id,
+            since=max(each.event.received for each in batch or [claim]),
             on_write=partial(echoes.remember, self.redis, batch or [claim]),
         )
 

@@ -48,11 +48,13 @@ class Clients:
         on_write: OnWrite | None = None,
         behind: bool = False,
         job: str = "",
+        since: int = 0,
     ) -> Zoho:
         """A `Zoho` for one job. Without a connection it is the only one there is; `organisation` is the id
         that the job's event came from, which stands for the configured one in calls to that `product`. Where
         the connection is for customers, that organisation or the CRM `channel` tells whose the event is. `behind`: the
-        job is a replay's, whose calls leave room to live events.
+        job is a replay's, whose calls leave room to live events. `since` (ms): when its event came, for nothing that was read
+        before tells what it did.
         """
         known = self.settings.connections
         name = connection or (next(iter(known)) if len(known) == 1 else "")
@@ -72,6 +74,7 @@ class Clients:
             gather=self._gather,
             shelf=self._shelf,
             job=job,
+            since=since,
         )
 
     def flush(self) -> None:

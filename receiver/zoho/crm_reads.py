@@ -31,8 +31,8 @@ class Reads(Lists):
     ) -> Record:
         """One record with all its fields, or with those named. Raises NotFound. With `external` its id is a value of that field.
 
-        Reads of many jobs at one moment share calls of up to 100 ids. With `max_age` a record that this process read at most
-        so many seconds ago will do. https://www.zoho.com/crm/developer/docs/api/v8/get-records.html; a missing one is a 204,
+        Reads of many jobs at one moment share calls of up to 100 ids. With `max_age` a record will do that this process read at most
+        so many seconds ago, after the event of the job came and after its last write. https://www.zoho.com/crm/developer/docs/api/v8/get-records.html; a missing one is a 204,
         a 404 or INVALID_DATA.
         """
         part(record_id)
@@ -44,7 +44,7 @@ class Reads(Lists):
             lambda found: self._get_one(module, found, named), lambda ids: self._get_many(module, ids, named)
         )
         key = (self._zoho.connection, self._spoken(module), named)
-        record, shared = self._zoho.gather.get(key, record_id, reader, max_age)
+        record, shared = self._zoho.gather.get(key, record_id, reader, max_age, self._zoho.since)
         if shared:
             self._zoho.note_shared(self.product, f"{self.base}/{part(module)}/{record_id}")
         return record

@@ -22,6 +22,7 @@ from receiver.errors import (
     Unavailable,
     ZohoError,
 )
+from receiver.event import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
@@ -72,14 +73,18 @@ class Gather:
         self._lock = threading.Lock()
         self._lines: dict[Hashable, _Line] = {}
         self._fields: dict[Hashable, tuple[float, tuple[str, ...]]] = {}
-        self._records: OrderedDict[Hashable, tuple[float, Record]] = OrderedDict()
+        self._records: OrderedDict[Hashable, tuple[int, Record]] = OrderedDict()
 
-    def get(self, key: Hashable, record_id: str, read: Reader, max_age: float = 0.0) -> tuple[Record, bool]:
-        """(the record, whether somebody else's call brought it), from a call or from one at most `max_age` seconds ago.
+    def get(
+        self, key: Hashable, record_id: str, read: Reader, max_age: float = 0.0, since: int = 0
+    ) -> tuple[Record, bool]:
+        """(the record, whether somebody else's call brought it), from a call or from one at most `max_age` seconds ago, which began
+        at `since` (ms) or later.
 
         Raises what the call raised.
         """
-        if max_age and (found := self._recent((key, record_id), max_age)):
+        began = now_ms()
+        if max_age and (found := self._recent((key, record_id), max(since, began - round(max_age * 1000)))):
             return found, True
         with self._lock:
             line = self._lines.setdefault(key, _Line())
@@ -96,7 +101,7 @@ class Gather:
         else:
             found = self._shared(line, mine, read)
         if max_age:
-            self._keep((key, record_id), found)
+            self._keep((key, record_id), began, found)
         return found, mine is not None and not mine.leads
 
     def fields(self, key: Hashable, read: Callable[[], Sequence[Record]]) -> tuple[str, ...]:
@@ -137,14 +142,14 @@ class Gather:
             line.waiting[0].leads = True
             line.waiting[0].told.set()
 
-    def _recent(self, key: Hashable, max_age: float) -> Record | None:
+    def _recent(self, key: Hashable, since: int) -> Record | None:
         with self._lock:
-            at, record = self._records.get(key, (float("-inf"), {}))
-        return copy.deepcopy(record) if time.monotonic() - at <= max_age else None
+            began, record = self._records.get(key, (-1, {}))
+        return copy.deepcopy(record) if began >= since else None
 
-    def _keep(self, key: Hashable, record: Record) -> None:
+    def _keep(self, key: Hashable, began: int, record: Record) -> None:
         with self._lock:
-            self._records[key] = (time.monotonic(), copy.deepcopy(record))
+            self._records[key] = (began, copy.deepcopy(record))
             self._records.move_to_end(key)
             if len(self._records) > KEPT:
                 self._records.popitem(last=False)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from receiver.errors import InvalidRequest, NotConnected, SettingsError
+from receiver.event import now_ms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,9 +52,11 @@ class Sender:
         gather: Gather | None = None,
         shelf: Shelf | None = None,
         job: str = "",
+        since: int = 0,
     ) -> None:
         """`organisations` names per product the organisation id that stands for the configured one; `fence`
-        runs before each request and may raise Fenced. `behind`: live events go before these calls.
+        runs before each request and may raise Fenced. `behind`: live events go before these calls. What was read before
+        `since` (ms) is too old for this job.
         """
         self.tokens = tokens
         self.settings = settings
@@ -68,6 +71,7 @@ class Sender:
         self._gather = gather
         self._shelf = shelf
         self._job = job
+        self.since = since
 
     def send(self, ask: Ask, *, organisation: str = "") -> Answer:
         """The answer to a call, sent to the named organisation of its product."""
@@ -75,15 +79,11 @@ class Sender:
         if ask.writes and self.shadow:
             return self._pretended(ask)
         self._remember(ask)
-        return self._transport.send(
-            self.connection,
-            ask,
-            organisation=found,
-            behind=self._behind,
-            job=self._job,
-            fence=self._fence,
-            calls=self.calls,
-        )
+        try:
+            return self._transport.send(self.connection, ask, organisation=found, **self._about())
+        finally:
+            if ask.writes:  # what was read before it may be otherwise now
+                self.since = now_ms()
 
     @contextmanager
     def open(self, ask: Ask, called: str, *, organisation: str = "") -> Iterator[Download]:
@@ -91,16 +91,12 @@ class Sender:
         from receiver.zoho.files import Download  # noqa: PLC0415 - loaded when it is used
 
         ask, found = self._addressed(ask, organisation)
-        with self._transport.open(
-            self.connection,
-            ask,
-            organisation=found,
-            behind=self._behind,
-            job=self._job,
-            fence=self._fence,
-            calls=self.calls,
-        ) as opened:
+        with self._transport.open(self.connection, ask, organisation=found, **self._about()) as opened:
             yield Download(opened, called)
+
+    def _about(self) -> dict[str, Any]:
+        """What each call is told of the job that it is for."""
+        return {"behind": self._behind, "job": self._job, "fence": self._fence, "calls": self.calls}
 
     def _addressed(self, ask: Ask, organisation: str) -> tuple[Ask, str]:
         """The call with its organisation in the place where its product wants it, and that organisation's id."""

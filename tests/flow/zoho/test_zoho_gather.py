@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from receiver.errors import NotFound, Unavailable
+from receiver.event import now_ms
 from receiver.zoho.gather import Gather, Reader
 
 
@@ -79,6 +81,21 @@ def test_a_record_of_a_moment_ago_will_do_where_that_is_said(house):
     assert len(reads(house)) == 1
     house.zoho.crm.get("Leads", ident)
     assert len(reads(house)) == 2
+
+
+def test_what_was_read_before_an_event_or_a_write_is_too_old(house):
+    """The cache is the event's: a job whose event came later reads anew, and so does one that has written since."""
+    (ident,) = made(house, 1)
+    house.zoho.crm.get("Leads", ident, max_age=60)
+    before = house.clients.for_job("acme", since=now_ms() - 50_000)
+    assert before.crm.get("Leads", ident, max_age=60)["Company"] == "C"
+    assert len(reads(house)) == 1
+    time.sleep(0.002)
+    later = house.clients.for_job("acme", since=now_ms())
+    later.crm.get("Leads", ident, max_age=60)
+    assert len(reads(house)) == 2
+    later.crm.update("Leads", ident, {"Company": "New"})
+    assert later.crm.get("Leads", ident, max_age=60)["Company"] == "New"
 
 
 def test_each_job_has_a_line_in_its_record_of_calls(house):
