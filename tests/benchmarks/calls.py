@@ -106,7 +106,7 @@ def official(
     where: rig.Ground, said: dict[str, Any], record: str, count: int, python: str
 ) -> dict[str, float]:
     """The same with Zoho's SDK, in an environment of its own."""
-    env = {**os.environ, "SIMULATOR": json.dumps(said), "PYTHONPATH": ""}
+    env = {**os.environ, "SIMULATOR": json.dumps(said), "PYTHONPATH": str(rig.HERE.parent / "outside")}
     command = [python, str(rig.PEERS / "with_zoho_sdk.py"), record, str(count)]
     with rig.on(where.server):
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)

@@ -52,8 +52,8 @@ def only(answer: object, kind: type) -> object:
     return entry
 
 
-def main() -> None:
-    """One life of a lead."""
+def leads_of() -> RecordOperations:
+    """The leads of the simulator that SIMULATOR tells of, as the SDK is meant to be set up."""
     said = json.loads(os.environ["SIMULATOR"])
     folder = tempfile.mkdtemp()
     environment = DataCenter.Environment(said["api"], f"{said['accounts']}/oauth/v2/token", said["api"])
@@ -64,7 +64,12 @@ def main() -> None:
         environment=environment, token=token, store=FileStore(f"{folder}/tokens.csv"),
         sdk_config=SDKConfig(auto_refresh_fields=False, pick_list_validation=False), resource_path=folder,
     )  # fmt: skip
-    leads = RecordOperations("Leads")
+    return RecordOperations("Leads")
+
+
+def main() -> None:
+    """One life of a lead."""
+    leads = leads_of()
     made = only(
         leads.create_records(body(last_name="Outside", Company="Witness Ltd"), HeaderMap()), SuccessResponse
     )
