@@ -184,6 +184,8 @@ class Embedded:
             # These are the old names, which newer servers still know.
             "hash-max-ziplist-entries 64",
             "hash-max-ziplist-value 1024",
+            # What is running is a sorted set of a hundred: searched by tree, not from its beginning.
+            "zset-max-ziplist-entries 16",
         ]
 
     def _wait(self) -> None:

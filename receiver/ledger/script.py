@@ -25,12 +25,12 @@ Argument = str | bytes | int | float
 ALONE = "local answers = scripts[1](ARGV)"
 TOGETHER = """
 local answers, at = {}, 1
-for _, script in ipairs(scripts) do
+for place, script in ipairs(scripts) do
   local size, args = tonumber(ARGV[at]), {}
   for index = 1, size do args[index] = ARGV[at + index] end
   at = at + size + 1
   local answer = each(script, args)
-  tell(answers, type(answer) == 'table' and answer or { answer })
+  answers[place] = type(answer) == 'table' and answer or { answer }
 end
 """
 SHARED = ("common", "slips", "jobs")
@@ -74,7 +74,7 @@ def send_as_one(
     together = _send(redis, script, [arg for _, own in calls for arg in (len(own), *own)])
 
     def heard() -> list[list[Any]]:
-        answers = list(lists(together()))
+        answers: list[list[Any]] = together()
         for (name, _), answer in zip(calls, answers, strict=True):
             if len(answer) == 1 and str(answer[0]).startswith("b'error: "):
                 raise ResponseError(f"{name}: {answer[0].decode('utf-8', 'replace')}")

@@ -3,42 +3,52 @@
 
 -- An event as it is kept, with its sequence, the delivery whose line tells it, and what it learnt later: {seq, delivery, cause,
 -- depth, kept}; none where it is gone.
+local function as_kept(event, seq, delivery, cause, depth)
+  local kept = seq and redis.call('GET', delivery and K.delivery(delivery) or K.fact(event))
+  return kept and { seq, delivery or '', cause or '', depth or '0', kept }
+end
+
 local function told(event)
-  local found = redis.call('HMGET', K.event(event), 'seq', 'delivery', 'cause', 'depth')
-  local kept = found[1] and redis.call('GET', found[2] and K.delivery(found[2]) or K.fact(event))
-  return kept and { found[1], found[2] or '', found[3] or '', found[4] or '0', kept }
+  return as_kept(event, unpack(redis.call('HMGET', K.event(event), 'seq', 'delivery', 'cause', 'depth')))
+end
+
+local function claimed(found, it)
+  return { 'ok', found[4] or '0', found[5] or '0', found[6] or '', found[7] or '0', found[8] or '', found[9] or '0', unpack(it) }
+end
+
+-- What a claim looks at; of a job its limits too, of an event what tells it.
+local function look(key, ...)
+  return redis.call('HMGET', key, 'state', 'run', 'due', 'tries', 'deaths', 'suspect', 'generation', 'lane', 'made', 'worker', ...)
 end
 
 local function claim(kind, id, run, token, lease, alone)
-  local key = key_of(kind, id)
-  local found = redis.call('HMGET', key, 'state', 'run', 'due', 'tries', 'deaths', 'suspect', 'generation', 'lane', 'made', 'policy', 'slot', 'isolated')
-  local state = found[1]
-  if not state then return { 'gone' } end
-  run = tonumber(run)
-
-  local function claimed(it)
-    return { 'ok', found[4] or '0', found[5] or '0', found[6] or '', found[7] or '0', found[8] or '', found[9] or '0', unpack(it) }
+  local key, found, it = key_of(kind, id), nil, nil
+  if kind == 'e' then
+    found = look(key, 'seq', 'delivery', 'cause', 'depth')
+    it = as_kept(id, found[11], found[12], found[13], found[14])
+  else
+    found = look(key, 'policy', 'slot', 'isolated')
+    it = told(string.match(id, '^([^:]+):'))
   end
-
-  local it = told(kind == 'e' and id or string.match(id, '^([^:]+):'))
-  if not it then return { 'gone' } end
+  local state, policy = found[1], kind == 'j' and found[11]
+  if not (state and it) then return { 'gone' } end
+  run = tonumber(run)
   -- The answer of this very claim was lost, and it asks again.
-  if state == 'running' and tonumber(found[2]) == run and redis.call('HGET', key, 'worker') == token then return claimed(it) end
+  if state == 'running' and tonumber(found[2]) == run and found[10] == token then return claimed(found, it) end
   if state ~= 'due' then return { state } end
   if tonumber(found[2]) + 1 ~= run then return { 'stale' } end
   if tonumber(found[3]) > now then return { 'early' } end
   -- What was running when its process died runs next in a process of its own.
-  if (found[6] == '1' or found[12] == '1') and alone ~= '1' then return { 'suspect' } end
-  if kind == 'j' and found[10] then
-    local why = may_start(id, found[10], it[1], found[11], lease)
-    if why then return { why } end
-  end
+  local isolated = kind == 'j' and found[13] == '1'
+  if (found[6] == '1' or isolated) and alone ~= '1' then return { 'suspect' } end
+  local why = policy and may_start(id, policy, it[1], found[12], lease)
+  if why then return { why } end
 
   redis.call('HSET', key, 'state', 'running', 'run', int(run), 'worker', token, 'since', instant)
   if alone == '1' then redis.call('HSET', key, 'alone', '1') end
   due_at(kind, id, now + lease)
   if kind == 'j' then shift(id, state, 'running') end
-  return claimed(it)
+  return claimed(found, it)
 end
 
 -- A slip that a worker has, {id, queue, execution, data}, with what it names claimed: kind, id, run, token and the answer of `claim`

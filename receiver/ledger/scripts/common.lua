@@ -3,8 +3,16 @@
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
--- Lua prints large numbers as 1.7e+12, which is no integer to anybody else.
-local function int(number) return string.format('%.0f', number) end
+-- Lua prints large numbers as 1.7e+12, which is no integer to anybody else. The same few are said again and again.
+local said = {}
+local function int(number)
+  local text = said[number]
+  if not text then
+    text = string.format('%.0f', number)
+    said[number] = text
+  end
+  return text
+end
 local instant = int(now)
 
 local counted = {}
@@ -67,8 +75,9 @@ end
 
 -- Lists are told flat, each after its length: Redis sends every list within a list by a write of its own.
 local function tell(answers, list)
-  answers[#answers + 1] = #list
-  for at = 1, #list do answers[#answers + 1] = list[at] end
+  local size, at = #list, #answers + 1
+  answers[at] = size
+  for place = 1, size do answers[at + place] = list[place] end
 end
 
 -- Do the same for many: an error of one is its answer, so that it does not take the others with it.

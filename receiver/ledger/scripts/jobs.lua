@@ -1,7 +1,15 @@
 -- Shared by every script: jobs, their states and indexes, and what their policies let begin.
 
 -- Every state but done has an index, over all and by handler.
-local function handler_of(job) return string.match(job, '^[^:]+:(.+)$') end
+local handlers = {}
+local function handler_of(job)
+  local handler = handlers[job]
+  if not handler then
+    handler = string.match(job, '^[^:]+:(.+)$')
+    handlers[job] = handler
+  end
+  return handler
+end
 
 local function shift(job, from, to)
   local handler = handler_of(job)

@@ -134,16 +134,18 @@ local function route(event)
 end
 
 local events, routed, answers = {}, {}, {}
+local last, in_order = 0, true
 for place, told in ipairs(cjson.decode(ARGV[8])) do
   local event = { place = place, id = told[1], run = told[2], token = told[3], openings = told[4] }
   local found = redis.call('HMGET', K.event(event.id), 'state', 'run', 'worker', 'seq', 'source')
   event.own = found[1] == 'running' and found[2] == event.run and found[3] == event.token
-  event.seq, event.source = found[4], found[5] or ''
+  event.seq, event.source, event.at = found[4], found[5] or '', tonumber(found[4]) or 0
   events[place] = event
+  in_order, last = in_order and event.at >= last, event.at
   if event.own then routed[#routed + 1] = event.id end
 end
 -- In the order in which they were accepted, for an order asks whether an earlier event is still unrouted: of these none is.
-table.sort(events, function(one, other) return (tonumber(one.seq) or 0) < (tonumber(other.seq) or 0) end)
+if not in_order then table.sort(events, function(one, other) return one.at < other.at end) end
 in_pages('ZREM', K.unrouted(), routed)
 for _, event in ipairs(events) do
   local answer = each(route, event)

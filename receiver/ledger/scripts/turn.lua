@@ -13,7 +13,9 @@ local iso, worker, beat, lease = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(A
 local want, replays, most, again, queues = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[10])
 local FIRST, REFILLED, MOVED = 11, 128, 500
 read_rooms(ARGV[9])
-local seconds, mine = now / 1000, K.rq_worker_executions(worker)
+local mine = K.rq_worker_executions(worker)
+local at_once, silent, gone_after = string.format('%.3f', now / 1000), int(now / 1000 + beat), int(now / 1000 + beat + 60)
+local kept_for = int(beat + 60)
 
 local function strike_off()
   local gone, executions = {}, {}
@@ -41,11 +43,11 @@ local function start(id, queue, data)
   local execution = string.sub(redis.sha1hex(id .. worker .. instant), 1, 16)
   local composite, job, key, all = id .. ':' .. execution, K.rq_job(id), K.rq_execution(id, execution), K.rq_executions(id)
   redis.call('HSET', job, 'status', 'started', 'worker_name', worker, 'started_at', iso, 'last_heartbeat', iso)
-  redis.call('HSET', key, 'id', execution, 'job_id', id, 'created_at', seconds, 'last_heartbeat', seconds, 'worker_name', worker)
-  redis.call('EXPIRE', key, beat)
-  redis.call('ZADD', all, int(seconds + beat + 60), execution)
-  redis.call('EXPIRE', all, beat + 60)
-  index(K.rq_wip(queue), int(seconds + beat), composite)
+  redis.call('HSET', key, 'id', execution, 'job_id', id, 'created_at', at_once, 'last_heartbeat', at_once, 'worker_name', worker)
+  redis.call('EXPIRE', key, ARGV[3])
+  redis.call('ZADD', all, gone_after, execution)
+  redis.call('EXPIRE', all, kept_for)
+  index(K.rq_wip(queue), silent, composite)
   composites[#composites + 1] = composite
   return { id, queue, execution, data }
 end
@@ -113,7 +115,7 @@ if redis.call('EXISTS', K.waits()) == 1 then
   end
 end
 in_pages('SADD', mine, composites)
-if #composites > 0 then redis.call('EXPIRE', mine, beat + 60) end
+if #composites > 0 then redis.call('EXPIRE', mine, kept_for) end
 answers[1], answers[3] = redis.call('SCARD', mine), redis.call('EXISTS', K.writes())
 if redis.call('EXISTS', K.asides()) == 1 then answers[4] = table.concat(redis.call('SMEMBERS', K.asides()), '\n') end
 return answers
