@@ -6,6 +6,7 @@ import json
 import zlib
 from dataclasses import dataclass, field
 from functools import partial
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
@@ -16,13 +17,15 @@ from receiver.ledger.accept import SLIPS
 from receiver.ledger.script import Argument, call, iso, lists, send_as_one
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from redis import Redis
 
     from receiver.ledger.runs import Claim, Ending, Kind, Route
 
 log = logs.get("slips")
+Words = Sequence[list[Any]]
+"""The answer to a turn as it came: a flat list of each of its scripts."""
 FUNCTION = "receiver.routing.slips.work"
 BEAT = 90
 """Seconds for which RQ's record of what is under way counts without a heartbeat."""
@@ -135,12 +138,13 @@ def ask(
     claim_first: bool,
     slips: int = SLIPS,
     left: str = "",
-) -> Callable[[], Answer]:
+) -> Callable[[], Words]:
     """Ask for one turn: what was said is written, and up to `want` slips are taken and claimed, oldest of the first queue first.
-    What is returned waits for the answer, and must be called once.
+    What is returned waits for the answer, which `understood` reads, and must be called once.
 
-    `lease` and `again` in seconds; `left` are the queues, a line each, whose jobs are not taken as they are opened. Asked again after a lost answer, it tells the same of endings and routes; what was taken in the
-    turn whose answer was lost is found by `taken_before`.
+    `lease` and `again` in seconds; `left` are the queues, a line each, whose jobs are not taken as they are opened. Asked again
+    after a lost answer, it tells the same of endings and routes; what was taken in the turn whose answer was lost is found by
+    `taken_before`.
     """
     calls: list[tuple[str, Sequence[Argument]]] = []
     if said.endings:
@@ -152,8 +156,7 @@ def ask(
     taking = partial(_turn_args, worker, queues, said.done, want=said.want, replays=said.replays)
     taking = partial(taking, failed=_failed(said.endings), spent=said.spent)
     calls.append(("turn", taking(lease=lease, again=again, slips=slips, rooms=rooms)))
-    heard = send_as_one(redis, calls)
-    return lambda: _answer(said, heard())
+    return send_as_one(redis, calls)
 
 
 def _failed(endings: Sequence[tuple[Claim, Ending]]) -> int:
@@ -161,7 +164,8 @@ def _failed(endings: Sequence[tuple[Claim, Ending]]) -> int:
     return sum(it.state in {"due", "dead"} and it.leads and not it.quiet for _, it in endings)
 
 
-def _answer(said: Turn, answers: Sequence[list[Any]]) -> Answer:
+def understood(said: Turn, answers: Words) -> Answer:
+    """What a turn's answer says. Reading it takes as long as Redis takes for the next turn."""
     told = Answer()
     if said.endings:
         told.own = runs.finished(said.endings, answers[0])

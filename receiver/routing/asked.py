@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from receiver.ledger.runs import Claim, Route
-    from receiver.ledger.turns import Answer, Slip
+    from receiver.ledger.turns import Slip, Turn, Words
     from receiver.routing.finisher import Waiting
 
 
@@ -37,9 +37,8 @@ class Asked:
     endings: list[Waiting]
     routes: list[tuple[Slip, Route]]
     done: list[Slip]
-    want: int
-    spent: float = 0
-    answer: Callable[[], Answer] = field(init=False)
+    said: Turn
+    answer: Callable[[], Words] = field(init=False)
 
     @property
     def weight(self) -> int:

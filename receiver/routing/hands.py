@@ -21,7 +21,7 @@ Work = TypeVar("Work")
 
 SOON = 0.01
 """Seconds within which what is taken should begin."""
-AHEAD = 8
+AHEAD = 16
 """How many per thread may be there at most, begun and not begun."""
 UNKNOWN = 1.0
 """How long jobs take until some have ended, in seconds: too long to take any ahead."""
@@ -84,6 +84,13 @@ class Hands(Generic[Work]):
     def idle(self) -> int:
         """How many threads have nothing to do, and nothing coming; below 0 where more is there than they can begin at once."""
         return len(self._working) - self.busy()
+
+    @property
+    def at_a_time(self) -> int:
+        """How many to take in one turn. With a part of what may be there the ledger and the threads are at work at the same time:
+        some are taken while others are routed, run and ended.
+        """
+        return len(self._working) * max(1, AHEAD // 4)
 
     def room(self) -> int:
         """How many more would begin at once, or soon."""

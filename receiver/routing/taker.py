@@ -83,19 +83,19 @@ class Taker:
             if self._asked.weight >= WORTH_IT:
                 return True
         asked, self._asked = self._asked, None
-        told = self._hear(asked)
+        words = self._hear(asked)
         try:
             if asked.weight >= WORTH_IT and not self._lost:
-                self._asked = self._ask(room - asked.want, WORTH_IT)
+                self._asked = self._ask(room - asked.said.want, WORTH_IT)
         finally:  # what was heard counts, whatever became of the next
-            more = self._noted(asked, told)
+            more = self._noted(asked, turns.understood(asked.said, words))
         return more or self._asked is not None
 
     def _ask(self, room: int, least: int = 0) -> Asked | None:
         """A turn that is under way; None where there is nothing to ask for, or not `least` things to say."""
         if len(self._endings) + len(self._routes) + len(self._done) < least:
             return None
-        want = max(0, room - len(self._routes))
+        want = max(0, min(room - len(self._routes), self.hands.at_a_time))
         if not (want or self.unsaid()):
             return None
         endings, done = self._endings.take(), [self._done.popleft() for _ in range(len(self._done))]
@@ -108,7 +108,7 @@ class Taker:
         spent = self.hands.spent - self._spent
         self._spent += spent
         said = Turn(ended, opened, done, want, replays, rooms, spent)
-        asked = Asked(endings, routes, done, want, spent)
+        asked = Asked(endings, routes, done, said)
         try:
             asked.answer = self._tell(said)
         except RedisError as error:
@@ -116,7 +116,7 @@ class Taker:
             raise
         return asked
 
-    def _hear(self, asked: Asked) -> turns.Answer:
+    def _hear(self, asked: Asked) -> turns.Words:
         try:
             return asked.answer()
         except RedisError as error:
@@ -124,7 +124,7 @@ class Taker:
             raise
 
     def _put_back(self, asked: Asked, error: RedisError) -> None:
-        self._spent -= asked.spent
+        self._spent -= asked.said.spent
         self._endings.put_back(asked.endings, error)
         self._routes = asked.routes + self._routes
         self._done.extendleft(reversed(asked.done))
@@ -159,7 +159,7 @@ class Taker:
         """The queues to take from, in order."""
         return self.asides.before(self.queues)
 
-    def _tell(self, said: Turn) -> Callable[[], turns.Answer]:
+    def _tell(self, said: Turn) -> Callable[[], turns.Words]:
         settings, name = self._process.settings.worker, self._process.name
         return turns.ask(
             self._redis,

@@ -44,7 +44,8 @@ def work_off(one: Taker) -> None:
 def take(home: House, want: int = 100) -> list[runs.Claim]:
     """The claims of one turn."""
     said = Turn(want=want)
-    told = turns.ask(home.redis, "w", QUEUES, said, lease=5, again=1, claim_first=True)()
+    words = turns.ask(home.redis, "w", QUEUES, said, lease=5, again=1, claim_first=True)()
+    told = turns.understood(said, words)
     return [each.claim for each in told.taken]
 
 
@@ -68,10 +69,9 @@ def test_what_a_lost_turn_took_is_adopted_by_the_next(house: MakeHouse) -> None:
     home = house(handler, threads=8, lease=60)
     home.accept()
     home.accept()
-    lost = turns.ask(
-        home.redis, home.process.name, QUEUES, Turn(want=1), lease=60, again=1, claim_first=True
-    )()
-    assert len(lost.taken) == 1
+    said = Turn(want=1)
+    words = turns.ask(home.redis, home.process.name, QUEUES, said, lease=60, again=1, claim_first=True)()
+    assert len(turns.understood(said, words).taken) == 1
     one = taker(home)
     work_off(one)
     assert read.totals(home.redis)["done"] == 2
