@@ -77,7 +77,8 @@ class Ledger:
         """Route and run all that is queued, in turns of a worker with very many threads; how many jobs were done."""
         said, done = Turn(want=TURN), 0
         while True:
-            told = turns.ask(self.redis, "bench", [QUEUE], said, lease=600, again=600, claim_first=True)()
+            words = turns.ask(self.redis, "bench", [QUEUE], said, lease=600, again=600, claim_first=True)()
+            told = turns.understood(said, words)
             jobs = [job for job in told.jobs if job is not None]
             claims = [each.claim for each in told.taken if not isinstance(each.claim, str | None)]
             said = Turn(
