@@ -295,15 +295,26 @@ def children(pid: int) -> list[int]:
     return found
 
 
+def control_group(controller: str, pid: int) -> Path:
+    """Where a control group of our own may be made: of version 1, each controller has a tree of its own, of version 2 all share one."""
+    tree = Path("/sys/fs/cgroup")
+    own = tree / controller
+    return (own if own.is_dir() else tree) / f"zohook-faults-{pid}"
+
+
 @contextmanager
 def memory_of(process: Process, limit: int) -> Iterator[str]:
     """Hold a process, and what it starts from now on, to so many bytes; by what: a control group, else a limit of its data."""
-    group = Path(f"/sys/fs/cgroup/memory/zohook-faults-{process.pid}")
+    group, file = control_group("memory", process.pid), "memory.limit_in_bytes"
     try:
         group.mkdir()
-        (group / "memory.limit_in_bytes").write_text(str(limit))
+        if not (group / file).exists():
+            file = "memory.max"
+        (group / file).write_text(str(limit))
         (group / "cgroup.procs").write_text(str(process.pid))
     except OSError:
+        with suppress(OSError):
+            group.rmdir()
         resource.prlimit(process.pid, resource.RLIMIT_DATA, (limit, limit))
         yield "rlimit"
         return
@@ -318,12 +329,15 @@ def memory_of(process: Process, limit: int) -> Iterator[str]:
 @contextmanager
 def no_more_processes(process: Process) -> Iterator[bool]:
     """Let a process start no further thread or process within; False where no control group can be made that sees to it."""
-    group = Path(f"/sys/fs/cgroup/pids/zohook-faults-{process.pid}")
+    group = control_group("pids", process.pid)
     try:
         group.mkdir()
         (group / "cgroup.procs").write_text(str(process.pid))
         (group / "pids.max").write_text((group / "pids.current").read_text())
     except OSError:
+        with suppress(OSError):
+            (group.parent / "cgroup.procs").write_text(str(process.pid))
+            group.rmdir()
         yield False
         return
     try:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import random
 import subprocess
 import sys
+import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 
 fault = pytest.mark.fault
 PASSWORD = "a password of the tests"
+BEFORE = "00fbb9b"
+"""A version whose ledger this one must be able to share while it takes its place."""
 
 
 @pytest.fixture
@@ -77,10 +81,7 @@ def test_f40_clock_skew(house: House, tally: Tally, wrong_by: Callable[[int], di
 
 @fault("F42", "ledger of another version, with fields that nobody knows", short=1, long=5)
 def test_f42_unknown_fields(house: House, tally: Tally) -> None:
-    """What a newer version adds to events, jobs and slips is left alone and stops nothing; the other way round is F43.
-
-    A stand-in: no wheel of the version before is at hand where this runs, so its ledger is made by adding to ours.
-    """
+    """What a newer version adds to events, jobs and slips is left alone and stops nothing; the other way round is F43."""
     for _ in range(tally.count):
         runs.pause(house.redis, "source:load")
         time.sleep(1.2)  # a worker asks once a second what is paused
@@ -95,6 +96,38 @@ def test_f42_unknown_fields(house: House, tally: Tally) -> None:
         tally.take(sent, judge(house, sent))
         assert house.redis.hget(keys.event(sent[0].events[0]), "of_tomorrow") == b"1"
         assert house.redis.zscore(keys.due(), "x:a kind of tomorrow") is None
+
+
+@pytest.fixture(scope="session")
+def before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which a process is of the version before: `FAULTS_OLD`, else the last that is tagged, else BEFORE."""
+    tags = subprocess.run(
+        ["git", "describe", "--tags", "--abbrev=0"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    version, place = os.environ.get("FAULTS_OLD") or tags or BEFORE, tmp_path_factory.mktemp("before")
+    got = subprocess.run(["git", "archive", version, "receiver"], cwd=ROOT, capture_output=True, check=False)
+    if got.returncode:
+        pytest.skip(f"git has no version {version} here: {got.stderr.decode().strip()[:200]}")
+    with tarfile.open(fileobj=io.BytesIO(got.stdout)) as archive:
+        archive.extractall(place, filter="data")
+    return {"PYTHONPATH": str(place)}
+
+
+@fault("F42", "old and new, side by side on one ledger", long=10)
+def test_f42_old_and_new(house: House, tally: Tally, before: dict[str, str]) -> None:
+    """While a version is exchanged both take, route and run, each also what the other began; what is left then is the new one's."""
+    for _ in range(tally.count):
+        house.with_only(web=1, worker=1)
+        old = house.start("worker", environment=before)
+        sent = house.load.send(20) + house.load.send(10, do="once")
+        tally.injected += 1
+        old.kill()  # it had some of them in its hands
+        house.with_only(worker=1)
+        old_web, old = house.start("web", environment=before), house.start("worker", environment=before)
+        sent += house.load.send(20)
+        old.kill()
+        old_web.end()
+        tally.take(sent, judge(house, sent))
 
 
 def add_fields(house: House, event: str) -> None:
@@ -229,7 +262,7 @@ def test_f48_out_of_order(house: House, tally: Tally) -> None:
 
 @fault("F49", "backlog, and then the workers start", short=1500, long=200_000)
 def test_f49_backlog(house: House, tally: Tally) -> None:
-    """Pages are quick, the sweep takes at most 500 at a time, memory stays, and all of it is handled."""
+    """The first page is quick, the worker's memory stays within bounds, and all of it is handled."""
     house.with_only(web=1)
     done = read.totals(house.redis)["done"]
     events = preload(house, tally.count)

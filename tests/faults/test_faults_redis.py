@@ -77,6 +77,7 @@ def test_f7_power_cut(house: House, tally: Tally, tmp_path: Path, long: bool) ->
             house.redis.config_set("appendfsync", sync)
             house.load.begin(150, event="contact.created")
             eventually(lambda: len(house.load.sent) > 60 and house.load.sent[40].verdict == "accepted")
+            eventually(log.exists)  # with `everysec` the first sync may be a second away
             house.server.kill()
             cut_to_what_was_synced(log)
             house.server.start()

@@ -6,13 +6,14 @@ import os
 import random
 import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from faults_verdict import judge
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from faults_rig import House
     from faults_verdict import Tally
@@ -29,7 +30,7 @@ def test_f52_soak(house: House, tally: Tally, request: pytest.FixtureRequest) ->
     house.with_only(web=2, worker=2, clock=1)
     house.load.begin(15, senders=3)
     until, chosen = time.monotonic() + minutes * 60, []
-    rss = {each.name: each.rss() for each in house.processes if each.alive}
+    rss = {each.name: each.rss() for each in house.processes if each.alive}  # one of each kind is enough
     for act in nemesis(house):
         if time.monotonic() > until:
             break
@@ -42,11 +43,23 @@ def test_f52_soak(house: House, tally: Tally, request: pytest.FixtureRequest) ->
     sent = house.load.end()
     assert all(each.accepted for each in sent)
     tally.take(sent, judge(house, sent, within=120))
+    nothing_has_grown(house, rss)
     tally.notes["chosen"] = {name: chosen.count(name) for name in sorted(set(chosen))}
     tally.notes["rss_mib"] = {each.name: round(each.rss() / 2**20) for each in house.processes if each.alive}
     tally.notes["rss_mib_before"] = {name: round(size / 2**20) for name, size in rss.items()}
     for key in house.redis.scan_iter("rq:execution*"):
         assert house.redis.ttl(key) > 0
+
+
+def nothing_has_grown(house: House, rss: Mapping[str, int]) -> None:
+    """Memory and open files of the processes, and what RQ keeps: none of it is left over from what is done."""
+    for each in house.processes:
+        if each.alive:
+            assert each.rss() < 1.5 * rss[each.name] + 32 * 2**20, (each.name, each.rss(), rss)
+            assert sum(1 for _ in Path(f"/proc/{each.pid}/fd").iterdir()) < 150, each.name
+    jobs = [key for key in house.redis.scan_iter("rq:job:*", count=1000) if house.redis.ttl(key) < 0]
+    assert not jobs, "slips that never expire"
+    assert sum(1 for _ in house.redis.scan_iter("rq:*", count=1000)) < 200
 
 
 def nemesis(house: House) -> Iterator[Any]:

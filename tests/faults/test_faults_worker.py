@@ -177,7 +177,7 @@ def test_f23_frozen_worker(house: House, tally: Tally) -> None:
 
 @fault("F25", "handler that always raises", short=3, long=50)
 def test_f25_poison(house: House, tally: Tally) -> None:
-    """As many tries as it has, then a dead letter with the traceback; others are as quick as ever."""
+    """As many tries as it has, then a dead letter with the traceback; others are handled meanwhile."""
     poisoned = house.load.send(tally.count, event="bill.created")
     tally.injected += len(poisoned)
     sent = house.load.send(20, event="contact.created")

@@ -241,7 +241,7 @@ def answering(act: Callable[[socket.socket], Any], seen: list[bytes]) -> Iterato
 
 @fault("F35", "token runs out while many ask for it", short=12, long=200)
 def test_f35_one_refresh(house: House, tally: Tally) -> None:
-    """As many processes as there are: one refresh for each time that it runs out."""
+    """However many ask at once: one refresh for each time that it runs out. `test_zoho_processes.py` has as many processes."""
     settings = house.settings()
     for _ in range(2):
         house.redis.hset(keys.token("acme"), "expires", 1)
