@@ -127,7 +127,6 @@ IMPORTERS = {
     "receiver/__init__.py",
     "receiver/zoho/__init__.py",
     "receiver/routing/plugins.py",
-    "receiver/testing.py",
 }
 
 
