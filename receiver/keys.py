@@ -17,12 +17,12 @@ RQ = "rq"
 
 
 def delivery(delivery_id: str) -> str:
-    """String: one delivery, what it is and its body. Lives as long as its events; a rejected one for the retention's days."""
+    """String: one delivery, what it is and its body. Lives as long as the last of its events; a rejected one for the retention's days."""
     return f"zh:d:{delivery_id}"
 
 
 def verdict(delivery_id: str) -> str:
-    """Hash `verdict`, `same`, `sealed`, `forward` of one delivery that was not just accepted. Lives as long as the delivery."""
+    """Hash `verdict`, `same`, `sealed`, `forward`, `forgotten` of one delivery that was not just accepted. Lives as long as the delivery."""
     return f"zh:dv:{delivery_id}"
 
 

@@ -241,13 +241,13 @@ def deliveries_page(
 
 
 def told(redis: Redis, row: DeliveryRow) -> tuple[list[str], bool]:
-    """Those of a delivery's events that are in the ledger, and whether others are not, for they were the same as earlier ones."""
+    """Those of a delivery's events that are in the ledger, and whether others never were, for they were the same as earlier ones."""
     ids = row.meta["events"][:SHOWN_EVENTS]
     pipe = redis.pipeline(transaction=False)
     for each in ids:
         pipe.exists(keys.event(each))
     there = [each for each, found in zip(ids, pipe.execute(), strict=True) if found]
-    return there, bool(row.same) and len(there) < len(ids)
+    return there, bool(row.same) and not row.forgotten.issuperset(set(ids) - set(there))
 
 
 def _after(redis: Redis, index: str, cursor: str) -> int:

@@ -31,7 +31,7 @@ def run_anyway(redis: Redis, locks: Mapping[str, Lock], delivery_id: str, *, aga
     if row is None or row.body is None or not row.same:
         return "gone"
     ids = row.meta["events"]
-    if all(redis.exists(keys.event(each)) for each in ids):
+    if all(each in row.forgotten or redis.exists(keys.event(each)) for each in ids):
         return "twice"
     lock = locks.get(row.meta["source"])
     if lock is None:
@@ -46,5 +46,7 @@ def run_anyway(redis: Redis, locks: Mapping[str, Lock], delivery_id: str, *, aga
         return "unlike"
     for event, own in zip(record.events, ids, strict=True):
         event.id = own
-    accept(redis, [replace(record, window=0, sealed=row.sealed, forward=False)], again=again)
+    # One that was done and is forgotten would be new again.
+    events = [event for event in record.events if event.id not in row.forgotten]
+    accept(redis, [replace(record, events=events, window=0, sealed=row.sealed, forward=False)], again=again)
     return "anyway"

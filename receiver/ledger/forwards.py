@@ -44,7 +44,7 @@ def take(redis: Redis, source: str, most: int, lease: float) -> list[Taken]:
     found = call(redis, "forward", source, most, int(lease * 1000))
     taken = []
     for delivery_id, kept, sealed, known in zip(*(iter(found),) * 4, strict=True):
-        if row := delivery_row(delivery_id.decode(), kept, (None, None, sealed, known)):
+        if row := delivery_row(delivery_id.decode(), kept, (None, None, sealed, known, None)):
             taken.append(Taken(row, row.forward))
     return taken
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from receiver.event import Delivery, Event
 
 OPEN = ("due", "running", "held")
-OF_VERDICT = ("verdict", "same", "sealed", "forward")
+OF_VERDICT = ("verdict", "same", "sealed", "forward", "forgotten")
 """What is kept of a delivery beside it, for it may change."""
 
 
@@ -72,6 +72,8 @@ class DeliveryRow:
     sealed: str = ""
     forward: dict[str, Any] = field(default_factory=dict)
     """What became of relaying it to an old receiver: outcome, tries, status, error, and when (ms)."""
+    forgotten: frozenset[str] = frozenset()
+    """Those of its events that retention forgot, while others of them are still there."""
 
     def delivery(self) -> Delivery:
         """What is kept of the request, with *** in the place of its secrets."""
@@ -142,4 +144,5 @@ def delivery_row(delivery_id: str, kept: bytes, said: Sequence[bytes | None]) ->
         meta=long(line),
         body=None if body is None else unpack(body),
         same=tuple((said[1] or b"").decode().split()),
+        forgotten=frozenset((said[4] or b"").decode().split()),
     )

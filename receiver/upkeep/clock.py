@@ -43,6 +43,7 @@ class Clock:
         self._name = f"{os.uname().nodename}-{os.getpid()}-{new_id()[-6:]}"
         self._unverified = Unverified(redis, settings)
         self._forwarder = Forwarder(redis, settings)
+        self._retention = retention.Retention(redis, settings.retention)
         self._trimmed = -TRIM
         self._looked = -LOOK
         self._lacking: dict[str, tuple[str, ...]] = {}
@@ -85,9 +86,9 @@ class Clock:
             self._lacking[name] = lacks
 
     def _trim(self) -> None:
-        if time.monotonic() - self._trimmed > TRIM:
+        if self._retention.behind or time.monotonic() - self._trimmed > TRIM:
             self._trimmed = time.monotonic()
-            retention.trim(self._redis, self._settings.retention)
+            self._retention.trim()
             retention.tidy(self._redis)
 
 

@@ -5,6 +5,7 @@ What RQ keeps of slips, jobs and workers that are gone is swept here too: no sli
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from receiver import logs
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 log = logs.get("retention")
 PAGE = 100
+LOOK_EVERY = 10
+"""Pages after which it is looked how much Redis holds by now."""
+BUDGET = 4.0
+"""Seconds that one walk takes of a round of the clock. The next round goes on where it was."""
+MUCH = 10_000
+"""Events: a round that forgot so many and had no time for more leaves as much to the next, which had better come soon."""
 DAY = 86_400_000
 YOUNGEST = 600_000
 """Milliseconds: over its size the last ten minutes stay all the same, for somebody is looking at them."""
@@ -28,20 +35,67 @@ YOUNGEST_FULL = 60_000
 """But where Redis is so full that deliveries are spooled, only the last one."""
 
 
-def trim(redis: Redis, settings: RetentionSettings) -> int:
-    """Forget what is over age, and while Redis holds more than its size also what is younger, oldest first; how many events."""
-    forgotten = _before(redis, now_ms() - int(settings.days * DAY))
-    while (room := memory(redis)).used > (size := _size(room, settings)):
-        youngest = YOUNGEST_FULL if room.word == "full" else YOUNGEST
-        more = _before(redis, now_ms() - youngest, pages=10)
-        forgotten += more
-        if not more:
-            hint = "all that is left is young, open or dead; see /dead, and give Redis more maxmemory"
-            log.warning("retention.over_size", used=room.used, size=size, hint=hint)
-            break
-    if forgotten:
-        log.info("retention", forgotten=forgotten)
-    return forgotten
+class Walk:
+    """A way through the events, oldest first, over as many rounds as it takes. At its end it begins anew, for what was open or dead
+    when it passed may be finished by now.
+    """
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._kept: tuple[str | bytes, str | bytes] = ("", "0")
+        self.begins = True
+        """Whether the next page is the first of a walk."""
+
+    def page(self, cutoff: int) -> int:
+        """Look at the next events that came before `cutoff` (ms); how many of them were forgotten."""
+        seen, forgotten, *kept = call(self._redis, "retain", cutoff, PAGE, *self._kept)
+        self.begins = seen < PAGE
+        self._kept = ("", "0") if self.begins else (kept[0], kept[1])
+        return int(forgotten)
+
+
+class Retention:
+    """The clock's part in it. It knows how far its walks came, lest what is kept bars the way to what can go."""
+
+    def __init__(self, redis: Redis, settings: RetentionSettings) -> None:
+        self._redis, self._settings = redis, settings
+        self._by_age, self._by_size = Walk(redis), Walk(redis)
+        self.behind = False
+        """Whether there is more to forget than the last round had time for."""
+
+    def trim(self) -> int:
+        """Forget what is over age, and while Redis holds more than its size also what is younger, oldest first; how many events."""
+        began = time.monotonic()
+        forgotten = self._trim_by_age() + self._trim_by_size()
+        self.behind = forgotten >= MUCH and time.monotonic() - began >= BUDGET
+        if forgotten:
+            log.info("retention", forgotten=forgotten)
+        return forgotten
+
+    def _trim_by_age(self) -> int:
+        cutoff, until = now_ms() - int(self._settings.days * DAY), time.monotonic() + BUDGET
+        forgotten = self._by_age.page(cutoff)
+        while not self._by_age.begins and time.monotonic() < until:
+            forgotten += self._by_age.page(cutoff)
+        return forgotten
+
+    def _trim_by_size(self) -> int:
+        forgotten, until, walk = 0, time.monotonic() + BUDGET, self._by_size
+        whole = walk.begins
+        while (room := memory(self._redis)).used > (size := _size(room, self._settings)):
+            cutoff = now_ms() - (YOUNGEST_FULL if room.word == "full" else YOUNGEST)
+            for _ in range(LOOK_EVERY):
+                forgotten += walk.page(cutoff)
+                if walk.begins:
+                    break
+            if walk.begins and whole:
+                hint = "all that is left is young, open or dead; see /dead, and give Redis more maxmemory"
+                log.warning("retention.over_size", used=room.used, size=size, hint=hint)
+                break
+            whole = whole or walk.begins  # what the rounds before had passed by comes once more
+            if time.monotonic() > until:
+                break
+        return forgotten
 
 
 def _size(room: Memory, settings: RetentionSettings) -> float:
@@ -55,14 +109,3 @@ def tidy(redis: Redis) -> int:
     if swept:
         log.info("rq.tidied", swept=swept)
     return swept
-
-
-def _before(redis: Redis, cutoff: int, pages: int = 1_000) -> int:
-    total = kept = 0
-    for _ in range(pages):
-        seen, forgotten = call(redis, "retain", cutoff, kept, PAGE)
-        total += forgotten
-        kept += seen - forgotten
-        if seen < PAGE:
-            break
-    return total

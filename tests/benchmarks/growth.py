@@ -23,7 +23,7 @@ from receiver.ledger.turns import Turn
 from receiver.settings import RetentionSettings
 from receiver.sources import PRODUCTS
 from receiver.sources.source import Verified, Way
-from receiver.upkeep import retention
+from receiver.upkeep.retention import Retention
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -151,7 +151,7 @@ def measured(redis: Redis, ledger: Ledger) -> tuple[dict[str, float], dict[str, 
         cost.note("idle_sweep", sweep)
         ledger.accept(ledger.records(PROBE, OLD))
         ledger.work()
-        cost.note("retention", lambda: retention.trim(redis, keep))
+        cost.note("retention", lambda: Retention(redis, keep).trim())
     return cost.medians()
 
 

@@ -10,17 +10,140 @@ from redis.exceptions import ResponseError
 
 from receiver import keys, on
 from receiver.errors import InvalidRequest
+from receiver.event import Delivery, Event, new_id, now_ms
 from receiver.ledger import condition, read, runs, turns
+from receiver.ledger.accept import Record, accept
+from receiver.ledger.runs import Ending, Opening
 from receiver.routing import run
 from receiver.routing.sweep import hold_lease
 from receiver.settings import RetentionSettings
 from receiver.upkeep import retention
+from receiver.upkeep.retention import Retention
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from tests.flow.conftest import MakeHouse
 
 NOW = RetentionSettings(days=-0.001, size=10**12)
 """Everything is over age."""
+
+DEAD = Opening("rooms.broken", state="dead", reason="no")
+BY = {"age": NOW, "size": RetentionSettings(days=1, size=1000)}
+"""Settings by which everything finished goes: for its age, or for want of room."""
+
+
+def told(at: int | None = None, **fields: str) -> Event:
+    """An event of CRM's, of now or then."""
+    received = at or now_ms()
+    return Event(id=new_id(received), type="crm.A.x", source="crm", data={}, received=received, **fields)
+
+
+def routed(redis: Redis, count: int, *openings: Opening) -> list[str]:
+    """So many events that came just now, each with these jobs; their ids."""
+    at = now_ms()
+    records = [Record(Delivery.arrive("crm", b"{}"), "accepted", events=[told(at)]) for _ in range(count)]
+    ids = [record.events[0].id for record in records]
+    accept(redis, records, slips=10_000)
+    claims = runs.claim_many(redis, [("e", each, 1) for each in ids], "a worker", 60)
+    runs.route_many(redis, [(claim, openings) for claim in claims], lease=60, again=60, claim_first=False)
+    return ids
+
+
+def retried(redis: Redis, event: str) -> None:
+    """A person retries the dead job of an event, and it is done."""
+    job = runs.job_id(event, DEAD.handler)
+    assert runs.replay(redis, "j", job) == "ok"
+    claim = runs.claim(redis, "j", job, read.jobs(redis, [job])[0].run + 1, "a worker", 60)
+    assert runs.finish(redis, claim, Ending("done"))
+
+
+@pytest.mark.parametrize("by", BY)
+def test_what_is_kept_does_not_bar_the_way_to_what_can_go(redis: Redis, monkeypatch, by: str) -> None:
+    """However many dead events lie before them, the finished ones are forgotten: pages of one look past 1,500 as those of 100 past many more."""
+    monkeypatch.setattr(retention, "YOUNGEST", -1000)
+    monkeypatch.setattr(retention, "PAGE", 1 if by == "age" else 100)
+    dead = routed(redis, 1_500, DEAD)
+    routed(redis, 300)
+    assert Retention(redis, BY[by]).trim() == 300
+    assert redis.zcard(keys.events()) == len(dead)
+
+
+@pytest.mark.parametrize("by", BY)
+def test_a_round_goes_on_where_the_last_one_was(redis: Redis, monkeypatch, by: str) -> None:
+    """A round without time gets a little further; at the end a walk begins anew and finds what has been finished behind it, also where another clock forgot the one that it stood at."""
+    monkeypatch.setattr(retention, "YOUNGEST", -1000)
+    monkeypatch.setattr(retention, "BUDGET", 0.0)
+    monkeypatch.setattr(retention, "LOOK_EVERY", 1)
+    dead = routed(redis, 250, DEAD)
+    routed(redis, 30)
+    rounds = Retention(redis, BY[by])
+    assert [rounds.trim() for _ in range(2)] == [0, 0]
+    walk = rounds._by_age if by == "age" else rounds._by_size
+    stood_at = walk._kept[0].decode()
+    retried(redis, stood_at)
+    other = Retention(redis, NOW)._by_age
+    assert [other.page(now_ms() + 1000) for _ in range(2)] == [0, 1]
+    retried(redis, min(dead))
+    assert sum(rounds.trim() for _ in range(7)) == 31
+    assert redis.zcard(keys.events()) == len(dead) - 2
+
+
+def test_a_round_that_had_no_time_for_all_there_is_to_forget_says_so(redis: Redis, monkeypatch) -> None:
+    """The clock then comes again at once and not in a minute; it does not for what is only passed by."""
+    monkeypatch.setattr(retention, "BUDGET", 0.0)
+    monkeypatch.setattr(retention, "MUCH", 100)
+    routed(redis, 150)
+    routed(redis, 150, DEAD)
+    rounds = Retention(redis, NOW)
+    assert [(rounds.trim(), rounds.behind) for _ in range(3)] == [(100, True), (50, False), (0, False)]
+
+
+def test_retention_by_size_looks_once_more_at_what_it_had_passed_by(redis: Redis, monkeypatch) -> None:
+    """A round that begins in the middle of a walk says that nothing can go only when it has seen all."""
+    monkeypatch.setattr(retention, "YOUNGEST", -1000)
+    dead = routed(redis, 150, DEAD)
+    rounds = Retention(redis, BY["size"])
+    rounds._by_size.page(now_ms() + 1000)
+    assert not rounds._by_size.begins
+    retried(redis, min(dead))
+    assert rounds.trim() == 1
+
+
+def test_a_delivery_goes_with_the_last_of_its_events(redis: Redis) -> None:
+    """A dead event of a notification of two keeps the raw bytes, though the other is forgotten; retried, done and forgotten it takes them along."""
+    delivery = Delivery.arrive("crm", b'{"ids": ["1", "2"]}')
+    events = [told(delivery=delivery.id) for _ in range(2)]
+    done, dead = (event.id for event in events)
+    accept(redis, [Record(delivery, "accepted", events=events)])
+    claims = runs.claim_many(redis, [("e", done, 1), ("e", dead, 1)], "a worker", 60)
+    runs.route_many(redis, [(claims[0], ()), (claims[1], (DEAD,))], lease=60, again=60, claim_first=False)
+    rounds = Retention(redis, NOW)
+    assert rounds.trim() == 1
+    assert read.event(redis, done) is None
+    kept = read.delivery(redis, delivery.id)
+    assert kept is not None
+    assert (kept.body, kept.verdict, kept.forgotten) == (delivery.body, "accepted", {done})
+    retried(redis, dead)
+    assert rounds.trim() == 1
+    assert redis.keys("zh:d*") == redis.keys("zh:e:*") == redis.keys("zh:f:*") == []
+
+
+def test_a_delivery_of_many_events_goes_when_all_do(redis: Redis) -> None:
+    """Those that are forgotten page by page take it with the last page, and the ones that were duplicates keep nothing."""
+    delivery = Delivery.arrive("crm", b"{}")
+    events = [told(delivery=delivery.id, identity=str(number % 240)) for number in range(250)]
+    accept(redis, [Record(delivery, "accepted", events=events, window=60)])
+    claims = runs.claim_many(redis, [("e", event.id, 1) for event in events[:240]], "a worker", 60)
+    runs.route_many(redis, [(claim, ()) for claim in claims], lease=60, again=60, claim_first=False)
+    walk = retention.Walk(redis)
+    for left in (140, 40):
+        assert walk.page(now_ms() + 1000) == 100
+        row = read.delivery(redis, delivery.id)
+        assert row is not None
+        assert len(row.forgotten) == 240 - left
+    assert walk.page(now_ms() + 1000) == 40
+    assert redis.keys("zh:d*") == []
 
 
 def test_finished_events_go_with_all_that_belongs_to_them(house: MakeHouse) -> None:
@@ -37,8 +160,8 @@ def test_finished_events_go_with_all_that_belongs_to_them(house: MakeHouse) -> N
             "crm.Deals.updated" if number % 2 else "crm.Leads.created", {"x": number}, record_id=str(number)
         )
     home.work()
-    assert retention.trim(home.redis, RetentionSettings(days=1, size=10**12)) == 0
-    assert retention.trim(home.redis, NOW) == 250
+    assert Retention(home.redis, RetentionSettings(days=1, size=10**12)).trim() == 0
+    assert Retention(home.redis, NOW).trim() == 250
     left = {key.decode() for key in set(home.redis.keys("*")) - before}
     kept = {"zh:n", "zh:seq", "zh:types", "zh:ms", "zh:recent", "zh:wake", "zh:slips:zohook", "rq:queues"}
     assert {key for key in left if not key.startswith(("zh:n:", "zh:m:"))} <= kept, left
@@ -61,7 +184,7 @@ def test_what_is_open_or_dead_stays(house: MakeHouse) -> None:
     gone = home.accept("crm.Leads.created").id
     home.work()
     waiting = home.accept("crm.Leads.created").id
-    assert retention.trim(home.redis, NOW) == 1
+    assert Retention(home.redis, NOW).trim() == 1
     left = {row.event.id for row in read.page(home.redis).rows}
     assert left == {*kept, waiting}
     assert gone not in left
@@ -81,7 +204,7 @@ def test_retention_by_size_ends_where_nothing_finished_is_left(house: MakeHouse,
     for _ in range(20):
         home.accept("crm.Leads.created")
     home.work()
-    assert retention.trim(home.redis, RetentionSettings(days=1, size=1000)) == 20
+    assert Retention(home.redis, RetentionSettings(days=1, size=1000)).trim() == 20
     assert [row.event.id for row in read.page(home.redis).rows] == [dead]
 
 
@@ -96,7 +219,7 @@ def test_retention_keeps_room_in_a_small_redis(house: MakeHouse, monkeypatch) ->
     home.redis.config_set("maxmemory", int(used / 0.75))
     try:
         assert condition.memory(home.redis).word == "filling"
-        assert retention.trim(home.redis, RetentionSettings(days=1, size=10**12)) == 20
+        assert Retention(home.redis, RetentionSettings(days=1, size=10**12)).trim() == 20
     finally:
         home.redis.config_set("maxmemory", 0)
 
@@ -156,6 +279,6 @@ def test_work_ends_in_a_redis_that_is_full(house: MakeHouse) -> None:
             run.work(home.process, *recovered.ids(), alone=True)
         home.work()
         assert sorted(seen) == sorted(ids)
-        assert retention.trim(home.redis, NOW) == 5
+        assert Retention(home.redis, NOW).trim() == 5
     finally:
         home.redis.config_set("maxmemory", 0)

@@ -23,7 +23,7 @@ from receiver.intake.seals import Seals
 from receiver.ledger import read
 from receiver.ledger.accept import Record, accept
 from receiver.settings import RetentionSettings
-from receiver.upkeep import retention
+from receiver.upkeep.retention import Retention
 from receiver.upkeep.unverified import Unverified
 from receiver.zoho.vault import Vault
 from tests.flow.test_door import books_signature, desk_key, jwks, served  # noqa: F401 - fixtures
@@ -300,5 +300,5 @@ def test_what_is_kept_is_bounded_by_rate_count_and_age(known: Make, redis: Redis
     assert not redis.exists(keys.delivery(records[0].delivery.id))
     assert redis.exists(keys.delivery(records[-1].delivery.id))
     while redis.zcard(keys.deliveries("quarantined")):
-        retention.trim(redis, RetentionSettings(days=-0.001, size=10**12))
+        Retention(redis, RetentionSettings(days=-0.001, size=10**12)).trim()
     assert not redis.keys(keys.delivery("*"))

@@ -1,10 +1,18 @@
--- Forget old events that are finished, a page at a time: their deliveries, jobs, attempts and indexes with them.
--- What is open or dead stays however old it is. ARGV: cutoff (ms), first rank, page
--- Answers {looked at, forgotten}.
+-- Forget old events that are finished, a page at a time: their jobs, attempts and indexes with them, and a delivery with the last of
+-- its events. What is open or dead stays however old it is.
+-- ARGV: cutoff (ms), page, and the event that a page before this one kept last with its time ('' and 0 at the beginning)
+-- Answers {looked at, forgotten, the event that was kept last, its time}.
 
-local cutoff, first, page = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local forgotten = 0
-local old = redis.call('ZRANGEBYSCORE', K.events(), '-inf', cutoff, 'LIMIT', first, page)
+local cutoff, page, kept, kept_at = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local seen, forgotten = 0, 0
+
+-- Where the page begins: ranks shift with all that is forgotten and comes late, so the event that was kept last tells it. Where that
+-- one is gone meanwhile, those of its time are looked at again.
+local function first()
+  if kept == '' then return 0 end
+  local rank = redis.call('ZRANK', K.events(), kept)
+  return rank and rank + 1 or redis.call('ZCOUNT', K.events(), '-inf', '(' .. kept_at)
+end
 
 local function record_key(meta)
   if not meta.record_id then return nil end
@@ -21,10 +29,16 @@ local function finished(id, state, handlers)
   return true
 end
 
--- What an event is, and the delivery that goes with it.
+-- The line that says what is kept there, without the bytes after it: they may be a megabyte. Nil where nothing is kept.
+local function line_of(place)
+  local beginning = redis.call('GETRANGE', place, 0, 4095)
+  if #beginning == 4096 and not string.find(beginning, '\n', 1, true) then beginning = redis.call('GET', place) end
+  return beginning ~= '' and cjson.decode(string.match(beginning, '^[^\n]*')) or nil
+end
+
+-- What an event is, and the delivery that it came with.
 local function meta_of(id, delivery)
-  local kept = redis.call('GET', delivery and K.delivery(delivery) or K.fact(id))
-  local line = kept and cjson.decode(string.match(kept, '^[^\n]*'))
+  local line = line_of(delivery and K.delivery(delivery) or K.fact(id))
   if line and delivery then
     line.event.source = line.source
     return line.event, delivery
@@ -32,7 +46,21 @@ local function meta_of(id, delivery)
   return line or {}, line and line.delivery
 end
 
-for _, id in ipairs(old) do
+-- A delivery goes with the last of its events. Until then it says which are forgotten: they were no duplicates, which may run anyway.
+local left = {}
+local function leave(delivery, gone)
+  local line = line_of(K.delivery(delivery))
+  for at = line and #line.events or 0, 1, -1 do
+    if redis.call('EXISTS', K.event(line.events[at])) == 1 then
+      gone[#gone + 1] = redis.call('HGET', K.verdict(delivery), 'forgotten') or nil
+      redis.call('HSET', K.verdict(delivery), 'forgotten', table.concat(gone, ' '))
+      return
+    end
+  end
+  redis.call('DEL', K.delivery(delivery), K.verdict(delivery))
+end
+
+local function look_at(id, received)
   local found = redis.call('HMGET', K.event(id), 'state', 'delivery')
   local handlers = found[1] and handlers_of(id)
   if not found[1] then
@@ -46,7 +74,10 @@ for _, id in ipairs(old) do
       redis.call('DEL', K.job(job), K.attempts(job), K.steps(job))
     end
     redis.call('DEL', K.event(id), K.fact(id))
-    if delivery then redis.call('DEL', K.delivery(delivery), K.verdict(delivery)) end
+    if delivery then
+      left[delivery] = left[delivery] or {}
+      table.insert(left[delivery], id)
+    end
     unindex(K.events(), id)
     unindex(K.events_in_state('unmatched'), id)
     if meta.type then
@@ -56,15 +87,23 @@ for _, id in ipairs(old) do
       if record then redis.call('ZREM', record, id) end
     end
     forgotten = forgotten + 1
+  else
+    kept, kept_at = id, received
   end
 end
 
-if first == 0 then
-  for _, verdict in ipairs({ 'rejected', 'quarantined', 'duplicate', 'unverified' }) do
-    for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.deliveries(verdict), '-inf', cutoff, 'LIMIT', 0, page)) do
-      redis.call('DEL', K.delivery(id), K.verdict(id))
-      redis.call('ZREM', K.deliveries(verdict), id)
-    end
+local from = first()
+local old = redis.call('ZRANGE', K.events(), from, from + page - 1, 'WITHSCORES')
+for at = 1, #old, 2 do
+  if tonumber(old[at + 1]) > tonumber(cutoff) then break end
+  seen = seen + 1
+  look_at(old[at], old[at + 1])
+end
+for delivery, gone in pairs(left) do leave(delivery, gone) end
+for _, verdict in ipairs({ 'rejected', 'quarantined', 'duplicate', 'unverified' }) do
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.deliveries(verdict), '-inf', cutoff, 'LIMIT', 0, page)) do
+    redis.call('DEL', K.delivery(id), K.verdict(id))
+    redis.call('ZREM', K.deliveries(verdict), id)
   end
 end
-return { #old, forgotten }
+return { seen, forgotten, kept, kept_at }

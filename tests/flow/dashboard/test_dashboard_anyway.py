@@ -12,9 +12,11 @@ from receiver import keys
 from receiver.event import Delivery
 from receiver.intake.judge import read as read_events
 from receiver.intake.keyring import Keyring
-from receiver.ledger import read
+from receiver.ledger import read, runs
 from receiver.ledger.accept import accept
+from receiver.settings import RetentionSettings
 from receiver.sources.source import Verified
+from receiver.upkeep.retention import Retention
 from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
@@ -127,6 +129,32 @@ def test_the_part_that_is_a_duplicate_can_be_run_too(
     assert read.event(redis, old).event.record_id == "1"
     assert read.event(redis, new) == before
     assert "Run anyway" not in operator.get(f"/deliveries/{both}").text
+
+
+def test_what_was_finished_and_is_forgotten_does_not_run_anyway(
+    operator: Visitor, redis: Redis, deliver: Deliver
+) -> None:
+    """Of three facts one was told before, one is done and forgotten, one is open: the page tells them apart, and only the first is run at a click."""
+    deliver("crm", channel("1"), b"")
+    found = deliver("crm", channel("1", "2", "3"), b"")
+    old, done, waiting = read.delivery(redis, found).meta["events"]
+    claim = runs.claim(redis, "e", done, 1, "a worker", 60)
+    runs.route(redis, claim, (), lease=60, again=60, claim_first=False)
+    assert Retention(redis, RetentionSettings(days=-0.001, size=10**12)).trim() == 1
+    page = operator.get(f"/deliveries/{found}").text
+    assert "1 more were finished and are forgotten" in page
+    assert f'href="/events/{waiting}"' in page
+    assert f'href="/events/{done}"' not in page
+    assert done not in operator.get("/events").text
+    assert "Raw body" in operator.get(f"/events/{waiting}").text
+    assert "Run anyway" in page
+    operator.post(f"/deliveries/{found}/run")
+    assert read.event(redis, old).event.record_id == "1"
+    assert read.event(redis, done) is None
+    page = operator.get(f"/deliveries/{found}").text
+    assert "Run anyway" not in page
+    operator.post(f"/deliveries/{found}/run")
+    assert read.states(redis)["events"] == 3
 
 
 def test_viewers_see_it_and_run_nothing(visitor: Any, redis: Redis, deliver: Deliver) -> None:
