@@ -43,6 +43,7 @@ class Web:
     settings: Settings
     door: Door
     pages: ASGIApp
+    stopping: Callable[[], bool] = lambda: False
 
 
 def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Web:
@@ -74,13 +75,14 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> W
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[dict[str, Any]]:
         preparing = asyncio.create_task(keyring.keep())
-        writing = asyncio.create_task(uses.write_always(at_the_door))
+        over = asyncio.Event()
+        writing = asyncio.create_task(uses.write_until(over, at_the_door))
         drain.start()
         with logs.in_background():
             yield {"spool": spool}
             preparing.cancel()
-            writing.cancel()
-            await asyncio.wait({writing})
+            over.set()
+            await asyncio.wait({writing}, timeout=2 * settings.redis.deadline)
             await committer.close()
             await asyncio.to_thread(drain.stop)
             await spool.close()
@@ -88,7 +90,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> W
 
     pages = Starlette(routes=routes(settings, redis, stopping, keyring=keyring), lifespan=lifespan)
 
-    return Web(settings, door, pages)
+    return Web(settings, door, pages, stopping)
 
 
 def _drain(settings: Settings, spool: Spool, witness: Witness) -> Drain:

@@ -115,7 +115,7 @@ def serving(web: Web) -> uvicorn.Config:
     return uvicorn.Config(
         web.pages,
         loop="uvloop",
-        http=guarded(web.settings.web, web.door),
+        http=guarded(web.settings.web, web.door, web.stopping),
         ws="none",
         lifespan="on",
         server_header=False,

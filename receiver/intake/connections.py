@@ -9,11 +9,16 @@ from receiver import metrics
 from receiver.intake.limits import Proxies
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from receiver.settings import WebSettings
 
 PROXY_IDLE = 75.0
 """Proxies keep a connection for a minute; one that we close just before they use it again costs a delivery."""
 COARSEST = 0.5
+STOPPING = 1.5
+"""Seconds that a client gets for what it is just sending when the process is told to stop: most of Zoho's products send once."""
+SOON = 0.1
 
 
 HEAD, BODY, ANSWER, IDLE = range(4)
@@ -39,8 +44,9 @@ class Connection(Protocol):
 class Connections:
     """All of them; one timer looks after all, so that a request costs none."""
 
-    def __init__(self, settings: WebSettings) -> None:
+    def __init__(self, settings: WebSettings, told_to_stop: Callable[[], bool] = lambda: False) -> None:
         self.settings = settings
+        self._told_to_stop = told_to_stop
         self.proxies = Proxies(settings.trusted_proxies)
         self.limits = {
             HEAD: settings.header_time,
@@ -52,10 +58,22 @@ class Connections:
         self._by_address: dict[str, set[Connection]] = {}
         self._under_way: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self.stopping = False
+
+    def stop(self) -> None:
+        """The process ends: each connection has its last request, and little time to send the head of it."""
+        if self.stopping:
+            return
+        self.stopping = True
+        for phase in (HEAD, IDLE):
+            self.limits[phase] = min(self.limits[phase], STOPPING)
+        self._every = min(self._every, SOON)
 
     def enter(self, connection: Connection) -> None:
         """A new one. Where its address has too many, the one of them that has waited longest for its client goes."""
         self._all.add(connection)
+        if self._told_to_stop():  # the server tells only those that it has met when it begins to stop
+            self.stop()
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._every, self._look)
         if connection.from_proxy or not connection.address:
@@ -98,7 +116,7 @@ class Connections:
         now = loop.time()
         for connection in tuple(self._all):
             limit = self.limits.get(connection.phase)
-            if limit is not None and connection.phase == IDLE and connection.from_proxy:
+            if limit is not None and connection.phase == IDLE and connection.from_proxy and not self.stopping:
                 limit = max(limit, PROXY_IDLE)
             if limit is not None and now - connection.since > limit:
                 if connection.phase in WORDS:

@@ -23,6 +23,7 @@ from receiver.intake.visit import Visit
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from receiver.intake.endpoint import Door
     from receiver.settings import WebSettings
@@ -149,6 +150,7 @@ class DoorProtocol(HttpToolsProtocol):
 
     def _visit(self, head: Head) -> None:
         keep_alive = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
+        keep_alive = keep_alive and not self.house.stopping
         visit: Any = Visit(self, self.door, head, keep_alive=keep_alive, wants_word=self.expect_100_continue)
         earlier, self.cycle = self.cycle, visit
         if earlier is not None and not earlier.response_complete:
@@ -168,6 +170,8 @@ class DoorProtocol(HttpToolsProtocol):
         if self._client != self._remote:
             self.scope["client"] = (self._client, 0)
         super().on_headers_complete()
+        if self.house.stopping:
+            self.cycle.keep_alive = False
 
     def _begin_next(self) -> None:
         """Begin what waited for its turn on the connection; a visit soon, for it may be over at once, and so may all behind it."""
@@ -270,6 +274,16 @@ class DoorProtocol(HttpToolsProtocol):
         """Close at once."""
         self.transport.abort()
 
+    def shutdown(self) -> None:
+        """The process ends. A request that is on its way, even one of which nothing came yet, is answered before the connection is
+        closed.
+        """
+        self.house.stop()
+        if self.phase in {HEAD, IDLE}:
+            self._enter(self.phase)
+        else:
+            super().shutdown()
+
     def _refuse(self, refused: Refused) -> None:
         """Answer and close; only close where an answer is under way, for it must not be mixed up with another one."""
         cycle = self.cycle
@@ -300,6 +314,9 @@ def _parsed_place(url: bytes) -> tuple[str, bytes]:
 _remembered_place = lru_cache(1024)(_parsed_place)
 
 
-def guarded(settings: WebSettings, door: Door) -> type[DoorProtocol]:
+def guarded(
+    settings: WebSettings, door: Door, told_to_stop: Callable[[], bool] = lambda: False
+) -> type[DoorProtocol]:
     """The protocol of one web process, with its limits and its door."""
-    return type("DoorProtocol", (DoorProtocol,), {"house": Connections(settings), "door": door})
+    house = Connections(settings, told_to_stop)
+    return type("DoorProtocol", (DoorProtocol,), {"house": house, "door": door})

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -87,13 +88,16 @@ class Uses:
             except (RedisError, OSError):
                 self._seen[source] = {**times, **self._seen.get(source, {})}
 
-    async def write_always(self, redis: AsyncRedis) -> None:
-        """Write every few seconds, until cancelled, and then once more."""
-        try:
-            while True:
-                await asyncio.sleep(EVERY)
-                await self.write(redis)
-        finally:
+    async def write_until(self, over: asyncio.Event, redis: AsyncRedis) -> None:
+        """Write every few seconds, and once more when it is over.
+
+        It is told, and not cancelled: redis-py sends within `asyncio.wait_for`, which loses a cancellation on Python 3.11 that
+        comes just when the bytes are sent, and the process would wait for this task for ever.
+        """
+        while not over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(EVERY):
+                    await over.wait()
             await self.write(redis)
 
 

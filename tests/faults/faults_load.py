@@ -76,9 +76,13 @@ class Load:
         most: int | None = None,
         again: bool = True,
         patience: float = 30,
+        one_each: bool = False,
         **body: Any,
     ) -> None:
-        """Send in the background until `end`, at so many a second. `again`: until answered 2xx, as long as patience lasts."""
+        """Send in the background until `end`, at so many a second. `again`: until answered 2xx, as long as patience lasts.
+
+        `one_each`: a connection for each request, as Zoho has; the server closes none that is idle then.
+        """
         self.sent, self._threads, self.latest = [], [], ""
         self._stop.clear()
         turns = itertools.count()
@@ -102,6 +106,8 @@ class Load:
                 if rate:
                     self._stop.wait(max(0.0, started + turn / rate - time.monotonic()))
                 self._deliver(connection, sent, body, patience if again else 0)
+                if one_each:
+                    _hang_up(connection)
 
         for _ in range(senders):
             self._threads.append(threading.Thread(target=lane, daemon=True))

@@ -21,6 +21,7 @@ from receiver.event import now_ms
 from receiver.intake import told, uses
 from receiver.intake.keyring import Keyring
 from receiver.intake.uses import Labels, Uses
+from receiver.ledger.connect import connect_door
 from receiver.zoho.vault import Vault
 from tests.flow.test_door import books_signature, served
 
@@ -101,6 +102,30 @@ def test_what_was_seen_last_is_written_at_the_end(known: Make, redis: Redis) -> 
     with served(build(known(NEW))) as url, httpx.Client(base_url=url) as client:
         client.post("/in/books?event=invoice.paid", content=body, headers=books_signature(body))
     assert redis.exists(keys.secrets_used("books"))
+
+
+def test_it_ends_at_whatever_moment_it_is_told_to(
+    known: Make, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also while it sends: a stop of the process must not wait for ever."""
+    monkeypatch.setattr(uses, "EVERY", 0)
+    settings = known(NEW)
+    lock, labels = lock_of(settings)
+
+    async def rounds() -> None:
+        at_the_door = connect_door(settings)
+        for turns in range(200):
+            seen, over = Uses(labels), asyncio.Event()
+            writing = asyncio.create_task(seen.write_until(over, at_the_door))
+            for at in range(turns % 40):
+                seen.saw(lock, 0, 1_000 + at)
+                await asyncio.sleep(0)
+            over.set()
+            async with asyncio.timeout(10):
+                await writing
+        await at_the_door.aclose()
+
+    asyncio.run(rounds())
 
 
 def test_what_redis_does_not_take_is_written_later(known: Make) -> None:
