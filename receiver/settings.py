@@ -77,6 +77,8 @@ class WebSettings(Table):
     """How long a connection may rest between requests; that of a trusted proxy at least 75 s, as proxies expect."""
     connections: int = Field(default=100, ge=1)
     """Per client address and web process: beyond it the one of that address that has waited longest is closed."""
+    bodies: Octets = Field(default=64 * 2**20, ge=2**16)
+    """Bytes of bodies that are not whole yet, in one web process and of all addresses; beyond it the largest of them is refused."""
     trusted_proxies: tuple[Network, ...] = ()
     """Addresses or networks whose X-Forwarded-For is believed; nobody else's is."""
     unauthenticated_rate: float = Field(default=50, gt=0)
@@ -244,6 +246,11 @@ class Settings(BaseSettings):
                 raise SettingsError(
                     f"{file}: sources.{name}.connection: there is no connection {source.connection!r}"
                     + did_you_mean(source.connection, self.connections)
+                )
+            if source.body_limit > self.web.bodies:
+                raise SettingsError(
+                    f"{file}: sources.{name}.body_limit is over web.bodies, so that a body of that size would never "
+                    "be taken; set [web] bodies to several times as much"
                 )
         for name, channel in self.channels.items():
             if channel.source not in self.sources:

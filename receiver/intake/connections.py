@@ -41,6 +41,16 @@ class Connection(Protocol):
         """Close at once."""
 
 
+class Body(Protocol):
+    """What is asked of a request whose body is not whole yet."""
+
+    proved: bool
+    """Whether its client proved at that source lately who he is."""
+
+    def give_up(self) -> None:
+        """There is no room for it: say so, and forget what came of it."""
+
+
 class Connections:
     """All of them; one timer looks after all, so that a request costs none."""
 
@@ -59,6 +69,9 @@ class Connections:
         self._under_way: dict[str, int] = {}
         self._timer: asyncio.TimerHandle | None = None
         self.stopping = False
+        self._bodies: dict[Body, int] = {}
+        self.held = 0
+        """Bytes of all bodies that are not whole."""
 
     def stop(self) -> None:
         """The process ends: each connection has its last request, and little time to send the head of it."""
@@ -110,6 +123,23 @@ class Connections:
             self._under_way[address] = count
         else:
             self._under_way.pop(address, None)
+
+    def hold(self, body: Body, size: int) -> None:
+        """More of a body came, which is not whole yet, so that nothing is proved. Where all of them together are too many bytes the
+        largest goes, if there is one of a client who has proved nothing lately: webhooks are small and whole within
+        a moment, so that they pass while many large bodies that never end push out each other.
+        """
+        self._bodies[body] = self._bodies.get(body, 0) + size
+        self.held += size
+        while self.held > self.settings.bodies:
+            largest = max(self._bodies, key=lambda each: (not each.proved, self._bodies[each]))
+            self.let_go(largest)
+            metrics.CUT.labels("too many bodies").inc()
+            largest.give_up()
+
+    def let_go(self, body: Body) -> None:
+        """It is whole, answered or gone."""
+        self.held -= self._bodies.pop(body, 0)
 
     def _look(self) -> None:
         loop = asyncio.get_running_loop()

@@ -66,6 +66,12 @@ UNAVAILABLE = Reply.of(
     503, {"error": "unavailable", "message": "the delivery could not be kept; send it again"}, "5"
 )
 
+CROWDED = Reply.of(
+    503,
+    {"error": "unavailable", "message": "too many large bodies are under way; send it again"},
+    "5",
+)
+
 
 @dataclass(slots=True)
 class Head:
@@ -138,6 +144,16 @@ class Door:
             raise UnsupportedEncoding("send the body without Content-Encoding; no Zoho product compresses")
         if head.length > lock.body_limit:
             raise too_large(lock)
+
+    def has_proved(self, head: Head) -> bool:
+        """Whether its client has proved lately who he is."""
+        return self._buckets.has_proved(subject(head.remote), head.source)
+
+    def crowded(self, head: Head, lock: Lock | None) -> Reply:
+        """The answer to a body for which there is no room among those that are under way."""
+        metrics.delivered(_label(head, lock), "unavailable").inc()
+        log.warning("delivery", source=head.source[:80], verdict="unavailable", reason="no room for its body")
+        return CROWDED
 
     async def take(self, head: Head, lock: Lock, body: bytes) -> Reply:
         """Take a whole request: 200 once it is durable, else one clear JSON body."""

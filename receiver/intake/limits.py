@@ -84,7 +84,7 @@ class Buckets:
 
     def admits(self, address: str, source: str) -> bool:
         """Whether a request may be read at all."""
-        if not self._levels or self._has_proved(address, source):
+        if not self._levels or self.has_proved(address, source):
             return True
         own = self._level(address)
         if own < 1 or own == self._burst:
@@ -106,10 +106,11 @@ class Buckets:
     def failed(self, address: str, source: str) -> None:
         """A request of this address proved nothing."""
         self._take(address)
-        if not self._has_proved(address, source):
+        if not self.has_proved(address, source):
             self._take((source,))
 
-    def _has_proved(self, address: str, source: str) -> bool:
+    def has_proved(self, address: str, source: str) -> bool:
+        """Whether a delivery of this address was authenticated within the hour."""
         at = self._proved.get((address, source))
         return at is not None and self._clock() - at < PROVED_FOR
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from receiver.intake.protocol import DoorProtocol
 
 log = logs.get("delivery")
+PIECE = 64
+"""Bytes of memory that a piece of a body takes beside what it says: chunks of two bytes would else cost thirty times what is counted."""
 BROKEN = Reply.of(500, {"error": "broken", "message": "the door failed at this; its log says how"})
 
 
@@ -38,6 +40,7 @@ class Visit:
         "_whole",
         "disconnected",
         "keep_alive",
+        "proved",
         "response_complete",
         "response_started",
     )
@@ -55,6 +58,7 @@ class Visit:
         self._begun = self._whole = False
         self._wants_word = wants_word
         self.keep_alive = keep_alive
+        self.proved = False
         self.disconnected = self.response_started = self.response_complete = False
 
     def begin(self) -> None:
@@ -67,6 +71,7 @@ class Visit:
             self._answer(found)
             return
         self._lock = found
+        self.proved = self._door.has_proved(self._head)
         if self._wants_word and not self._whole:
             self._protocol.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._go_on()
@@ -77,20 +82,33 @@ class Visit:
             return
         self._body.append(piece)
         self._size += len(piece)
+        self._protocol.house.hold(self, len(piece) + PIECE)
+        if self.response_complete:
+            return
         if self._lock is not None and self._size > self._lock.body_limit:
             self._go_on()
 
     def complete(self) -> None:
         """The body is whole."""
         self._whole = True
+        self._protocol.house.let_go(self)
         if not self.response_complete:
             self._go_on()
 
     def lost(self) -> None:
         """The connection is gone."""
         self.disconnected = True
+        self._protocol.house.let_go(self)
         if not self._whole and not self.response_complete:
             self._door.gone(self._head, self._lock)
+
+    def give_up(self) -> None:
+        """There is no room for the body. What still comes of it is read and dropped, so that the client hears the answer."""
+        self._body.clear()
+        if self._begun:
+            self._answer(self._door.crowded(self._head, self._lock))
+        else:  # the answer to an earlier request comes first
+            self._protocol.cut()
 
     def _go_on(self) -> None:
         if not self._begun or self._lock is None:
@@ -115,6 +133,7 @@ class Visit:
 
     def _answer(self, reply: Reply) -> None:
         protocol = self._protocol
+        protocol.house.let_go(self)
         self.response_started = self.response_complete = True
         if protocol.flow.write_paused:  # who asks on and reads no answer would fill our memory
             protocol.transport.abort()

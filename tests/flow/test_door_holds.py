@@ -23,9 +23,11 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from receiver import metrics
 from receiver.app import build
 from receiver.cli.processes import serving
 from receiver.ledger import read
+from tests.flow.kit import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,7 +61,14 @@ def known(settings: MakeSettings, redis_server: Embedded, redis: Redis) -> Calla
 def served(settings: Settings, pages: Any = None) -> Iterator[tuple[str, int]]:
     """Where the web process listens: on all of 127.0.0.0/8, so that a test can come from many addresses."""
     web = build(settings)
-    server = uvicorn.Server(serving(replace(web, pages=pages) if pages else web))
+    with running(serving(replace(web, pages=pages) if pages else web)) as to:
+        yield to
+
+
+@contextmanager
+def running(config: uvicorn.Config) -> Iterator[tuple[str, int]]:
+    """The same of a server that is set up already."""
+    server = uvicorn.Server(config)
     sock = socket.socket()
     sock.bind(("0.0.0.0", 0))  # noqa: S104 - a client must come from another address than the next
     thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, daemon=True)
@@ -337,6 +346,92 @@ def test_one_address_cannot_take_all_connections(known) -> None:
         assert closed(idle, 1) == 15
         assert post(to, 1).status_code == 200
         assert post(to, 2, of="127.0.0.9").status_code == 200
+
+
+HALF = 150_000
+"""Of a body of twice that: more than a receive buffer takes at once."""
+
+
+@pytest.mark.parametrize("framing", ["announced", "chunked"])
+def test_bodies_without_end_push_out_each_other(known, framing: str) -> None:
+    """Whoever holds large unfinished bodies at many addresses gets 503 for most of them, and those who send what is small and signed
+    are taken all the while.
+    """
+    if framing == "announced":
+        half = request(f"Content-Length: {2 * HALF}", body=b"x" * HALF)
+    else:
+        half = request(
+            "Transfer-Encoding: chunked", body=(b"1000\r\n" + b"x" * 4096 + b"\r\n") * (HALF // 4096)
+        )
+    before = refused_for_room()
+    with served(known(body_time=20, bodies="1MiB")) as to, contextlib.ExitStack() as stack:
+        for number in range(40):
+            large = stack.enter_context(connect(to, f"127.0.3.{1 + number}"))
+            large.sendall(half)
+            if number % 4 == 0:
+                assert post(to, number, of="127.0.4.1").status_code == 200
+        until(lambda: refused_for_room() - before >= 40 - 2**20 // HALF)
+        assert refused_for_room() - before <= 40
+        said = large_refused(to, half)
+        assert said.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nretry-after: 5\r\n" in said
+        assert post(to, 100, of="127.0.4.2").status_code == 200
+
+
+def large_refused(to: tuple[str, int], half: bytes) -> bytes:
+    """The answer to a body that is larger than all that are held."""
+    with connect(to, "127.0.5.1") as client:
+        client.sendall(half + half[half.index(b"\r\n\r\n") + 4 : -1])
+        return client.recv(65_536)
+
+
+def refused_for_room() -> float:
+    """How many bodies this process refused so far since there was no room for them."""
+    return float(metrics.CUT.labels("too many bodies")._value.get())
+
+
+def test_a_body_of_many_small_pieces_counts_as_what_it_costs(known) -> None:
+    """Chunks of two bytes cost memory for each of them; thirty thousand are not sixty kilobytes."""
+    before = refused_for_room()
+    with served(known(body_time=20, bodies="1MiB")) as to, connect(to) as client:
+        client.sendall(request("Transfer-Encoding: chunked", body=b"2\r\nxx\r\n" * 30_000))
+        assert client.recv(65_536).startswith(b"HTTP/1.1 503 ")
+    assert refused_for_room() == before + 1
+
+
+def test_who_proved_himself_keeps_his_large_body(known) -> None:
+    """Of those who proved nothing the largest goes first, though it is smaller."""
+    large = json.dumps({"invoice": {"invoice_id": 9, "notes": "x" * 800_000}}).encode()
+    raw = request(f"Content-Length: {len(large)}", body=large).replace(
+        signature(BODY).encode(), signature(large).encode()
+    )
+    with served(known(body_time=20, bodies="1MiB")) as to, contextlib.ExitStack() as stack:
+        assert post(to, 1, of="127.0.3.1").status_code == 200
+        good = stack.enter_context(connect(to, "127.0.3.1"))
+        good.sendall(raw[:-10])
+        before = refused_for_room()
+        for number in range(5):
+            bad = stack.enter_context(connect(to, f"127.0.3.{10 + number}"))
+            bad.sendall(request(f"Content-Length: {2 * HALF}", body=b"x" * HALF))
+        until(lambda: refused_for_room() > before)
+        good.sendall(raw[-10:])
+        assert good.recv(65_536).startswith(b"HTTP/1.1 200 ")
+
+
+def test_room_is_made_by_whoever_is_done(known) -> None:
+    """What is whole, refused, too large or gone is not counted any more: thousands in a row never fill it up."""
+    web = build(known(unauthenticated_burst=5000, bodies="1MiB"))
+    config = serving(web)
+    house = config.http.house  # type: ignore[union-attr]
+    with running(config) as to:
+        for number in range(20):
+            assert post(to, number).status_code == 200
+            assert post(to, number, good=False).status_code == 401
+            with connect(to) as client:
+                client.sendall(request(f"Content-Length: {2 * HALF}", body=b"x" * HALF))
+        ask(to, request("Transfer-Encoding: chunked", body=(b"10000\r\n" + b"x" * 65_536 + b"\r\n") * 17))
+        until(lambda: house.held == 0)
+        assert not house._bodies
 
 
 def test_a_flood_from_elsewhere_shuts_out_no_one_who_signs(known, redis) -> None:

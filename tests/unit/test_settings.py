@@ -69,6 +69,14 @@ def test_nothing_has_to_be_set(tmp_path: Path) -> None:
     assert (found.web.port, found.sources, found.redis.url) == (8080, {}, "")
 
 
+def test_a_body_has_room_among_all_of_them(settings: MakeSettings) -> None:
+    """A source that takes larger bodies than the process holds would answer them with "send it again" for ever."""
+    source = '[sources]\nbooks = { product = "books", body_limit = "100MiB" }\n'
+    with pytest.raises(SettingsError, match=r"sources\.books\.body_limit is over web\.bodies"):
+        settings(source)
+    assert settings(f'{source}[web]\nbodies = "400MiB"').web.bodies == 400 * 2**20
+
+
 def test_the_environment_wins_over_the_file(settings: MakeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     """ZOHOOK_ and its nested names replace single values of the file and leave the others of the table alone."""
     monkeypatch.setenv("ZOHOOK_WEB__PORT", "9000")
