@@ -266,12 +266,12 @@ def rejects(source: str, minute: int | str) -> str:
 
 
 def spool(host: str) -> str:
-    """Hash of the spool of one host: `depth`, `bytes`, `oldest`, `quarantined`, `seen`. A minute."""
+    """Hash of the spool of one host: `depth`, `bytes`, `oldest`, `quarantined`, `seen`. Kept while anything waits there, else a minute."""
     return f"zh:spool:{host}"
 
 
 def spools() -> str:
-    """Sorted set of the hosts whose spool was told of, by when. Those of over a minute ago are dropped."""
+    """Sorted set of the hosts whose spool was told of, by when. Dropped with their rows."""
     return "zh:spools"
 
 

@@ -81,34 +81,32 @@ def _handlers(handlers: object) -> Table:
 
 def _redis(settings: Settings) -> Iterator[str]:
     """What is wrong with the Redis that zohook.toml names, where it answers."""
-    from redis.backoff import NoBackoff
     from redis.exceptions import RedisError
-    from redis.retry import Retry
 
+    from receiver.cli.opened import glance
+    from receiver.cli.spool import gone
     from receiver.errors import LedgerUnavailable
     from receiver.ledger.condition import FULL, breaks, memory
-    from receiver.ledger.connect import check, connect
+    from receiver.ledger.connect import check
     from receiver.ledger.witness import MEANS
 
-    if not settings.redis.url:
-        return
-    once = {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
-    redis = connect(settings, socket_timeout=2, socket_connect_timeout=1, **once)
-    try:
-        check(redis)
-        room = memory(redis)
-        if room.word != "ok":
-            yield (
-                f"Redis uses {room.share:.0%} of its memory; above {FULL:.0%} deliveries are spooled. "
-                "Give it more maxmemory, or keep less: [retention] days and size"
-            )
-        for each in breaks(redis)[:5]:
-            lost = f", {each.missing} events are missing" if each.missing else ""
-            yield f"{moment(each.at):%Y-%m-%d %H:%M} UTC, found by {each.host}: {MEANS[each.kind]}{lost}"
-    except (RedisError, OSError, LedgerUnavailable) as error:
-        yield f"Redis was not looked at: {error}"
-    finally:
-        redis.close()
+    with glance(settings) as redis:
+        if redis is None:
+            return
+        try:
+            check(redis)
+            room = memory(redis)
+            if room.word != "ok":
+                yield (
+                    f"Redis uses {room.share:.0%} of its memory; above {FULL:.0%} deliveries are spooled. "
+                    "Give it more maxmemory, or keep less: [retention] days and size"
+                )
+            for each in breaks(redis)[:5]:
+                lost = f", {each.missing} events are missing" if each.missing else ""
+                yield f"{moment(each.at):%Y-%m-%d %H:%M} UTC, found by {each.host}: {MEANS[each.kind]}{lost}"
+            yield from gone(redis)
+        except (RedisError, OSError, LedgerUnavailable) as error:
+            yield f"Redis was not looked at: {error}"
 
 
 def _spool(settings: Settings) -> Iterator[str]:

@@ -253,10 +253,19 @@ def spool(
         list[str] | None,
         typer.Option(help="Try a quarantined delivery again: its number, or all; may be given again."),
     ] = None,
+    forget_host: Annotated[
+        str, typer.Option(help="Give up what waits on the disk of a host that will never come back.")
+    ] = "",
 ) -> None:
-    """Say what waits on this host's disk for Redis, and what the ledger refused of it."""
+    """Say what waits on this host's disk for Redis, what the ledger refused of it, and which hosts are gone that left something."""
+    from receiver.cli.spool import forget_host as forget
     from receiver.cli.spool import run
 
+    if forget_host:
+        from receiver.cli.opened import ledger
+
+        with ledger(folder) as (_, redis):
+            raise typer.Exit(forget(redis, forget_host))
     raise typer.Exit(run(_settings(folder), show=show, release=tuple(release or ())))
 
 

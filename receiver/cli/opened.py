@@ -34,6 +34,27 @@ def ledger(folder: Path | None) -> Iterator[tuple[Settings, Redis]]:
 
 
 @contextmanager
+def glance(settings: Settings) -> Iterator[Redis | None]:
+    """The Redis that zohook.toml names, for a short look at what is there: nothing is started, and nobody waits long for it. None
+    where it names none.
+    """
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    from receiver.ledger.connect import connect
+
+    if not settings.redis.url:
+        yield None
+        return
+    once = {"retry": Retry(NoBackoff(), 0), "retry_on_error": []}
+    redis = connect(settings, socket_timeout=2, socket_connect_timeout=1, **once)
+    try:
+        yield redis
+    finally:
+        redis.close()
+
+
+@contextmanager
 def clients(folder: Path | None) -> Iterator[tuple[Settings, Redis, Clients]]:
     """The same with the clients for Zoho."""
     from receiver.zoho import Clients

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from receiver import metrics as process
 from receiver.dashboard import access, queries
 from receiver.dashboard.house import house
-from receiver.ledger import condition, forwards, read
+from receiver.ledger import condition, forwards, read, spools
 from receiver.ledger.condition import memory
 
 if TYPE_CHECKING:
@@ -107,6 +107,19 @@ class _Ledger:
             "Memory that Redis may use, 0 for no limit",
             value=room.maxmemory,
         )
+        told = spools.rows(self._redis)
+        yield _gauge(
+            "zohook_host_spool_depth", "Deliveries that wait on the disk of a host, as it told last", "host",
+            {row.host: row.depth for row in told},
+        )  # fmt: skip
+        yield _gauge(
+            "zohook_host_spool_quarantined", "Deliveries of a host that the ledger refuses, as it told last", "host",
+            {row.host: row.quarantined for row in told},
+        )  # fmt: skip
+        yield _gauge(
+            "zohook_host_spool_heard_seconds", "Since when a host has told nothing of its spool", "host",
+            {row.host: row.silent / 1000 for row in told},
+        )  # fmt: skip
         broken = Counter(each.kind for each in condition.breaks(self._redis))
         yield _gauge(
             "zohook_ledger_breaks_found", "Times that the ledger was found to have lost something, by kind", "kind",

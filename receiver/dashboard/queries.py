@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 from receiver import keys
 from receiver.dashboard.chart import Minute
 from receiver.event import now_ms
-from receiver.ledger import condition, read
+from receiver.ledger import condition, read, spools
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from redis import Redis
 
-    from receiver.ledger.condition import Memory, SpoolRow
+    from receiver.ledger.condition import Memory
     from receiver.ledger.rows import DeliveryRow, EventRow, JobRow
+    from receiver.ledger.spools import SpoolRow
 
 HOUR = 60
 VERDICTS = ("rejected", "quarantined", "duplicate", "unverified")
@@ -85,7 +86,7 @@ def overview(redis: Redis) -> Overview:
         events=read.page(redis, count=12, data=False).rows,
         dead=tuple(read.jobs_in(redis, "dead", count=6)),
         memory=condition.memory(redis),
-        spools=tuple(condition.spools(redis)),
+        spools=tuple(spools.rows(redis)),
     )
 
 

@@ -14,16 +14,16 @@ import time
 import zlib
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError, ResponseError
 
-from receiver import keys, logs, metrics
+from receiver import logs, metrics
 from receiver.errors import LedgerUnavailable, SettingsError
-from receiver.event import now_ms
 from receiver.intake.faults import is_everyones
 from receiver.intake.marks import Marks
 from receiver.intake.packing import unpack_record
+from receiver.ledger import spools
 from receiver.ledger.accept import accept
 from receiver.ledger.condition import FULL, memory
 from receiver.ledger.connect import check
@@ -44,7 +44,8 @@ log = logs.get("spool")
 MOST, LARGEST = 128, 4 * 2**20
 TRIES = 3
 LOOK_EVERY = 1.0
-TOLD_FOR = 60
+TOLD_AGAIN = 30.0
+"""Seconds after which it is said again that nothing waits: who was to say it may have died before."""
 UNREADABLE = (ValueError, KeyError, TypeError, zlib.error)
 
 
@@ -63,6 +64,8 @@ class Drain:
         self._looked = self._told = 0.0
         self._told_of_rows = False
         self._host = socket.gethostname()
+        self._named = spool.path.with_suffix(".host")
+        self._former: str | None = None
         self._marks = Marks()
         self._file: SpoolFile | None = None
         self._stop = threading.Event()
@@ -253,27 +256,28 @@ class Drain:
         take(records, witness=self._witness)
 
     def _tell(self, file: SpoolFile) -> None:
-        """Leave in the ledger how much waits on this host, for the dashboard; that nothing waits, once."""
+        """Leave in the ledger how much waits on this host, for the dashboard, for `zohook check`, and for the time when it is gone."""
         depth = file.depth()
         some = bool(depth.depth or depth.quarantined)
-        changed = some != self._told_of_rows
-        if not (changed or (some and time.monotonic() - self._told > LOOK_EVERY)) or not self._answers:
+        often = LOOK_EVERY if some else TOLD_AGAIN
+        if not (some != self._told_of_rows or time.monotonic() - self._told > often) or not self._answers:
             return
-        found: dict[Any, Any] = {
-            "depth": depth.depth,
-            "bytes": depth.bytes,
-            "oldest": depth.oldest,
-            "quarantined": depth.quarantined,
-            "seen": now_ms(),
-        }
         with suppress(RedisError, OSError):
-            pipe = self._redis.pipeline(transaction=False)
-            pipe.hset(keys.spool(self._host), mapping=found)
-            pipe.expire(keys.spool(self._host), TOLD_FOR)
-            pipe.zadd(keys.spools(), {self._host: now_ms()})
-            pipe.zremrangebyscore(keys.spools(), "-inf", now_ms() - TOLD_FOR * 1000)
-            pipe.execute()
+            if self._former is None:
+                self._former = self._named.read_text() if self._named.exists() else ""
+            spools.tell(
+                self._redis,
+                self._host,
+                self._former,
+                depth=depth.depth,
+                size=depth.bytes,
+                oldest=depth.oldest,
+                quarantined=depth.quarantined,
+            )
             self._told, self._told_of_rows = time.monotonic(), some
+            if self._former != self._host:
+                self._named.write_text(self._host)
+                self._former = self._host
 
 
 def _is_passing(error: Exception) -> bool:

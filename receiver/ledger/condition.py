@@ -1,4 +1,4 @@
-"""How the ledger itself is: how much room its Redis has, what waits beside it, and whether it ever lost something. It only reads."""
+"""How the ledger itself is: how much room its Redis has, and whether it ever lost something. It only reads."""
 
 from __future__ import annotations
 
@@ -59,21 +59,6 @@ def memory(client: Redis) -> Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class SpoolRow:
-    """What waits on the disk of one host: deliveries, bytes, when the oldest and the last look were (ms), quarantined."""
-
-    host: str
-    depth: int = 0
-    bytes: int = 0
-    oldest: int = 0
-    quarantined: int = 0
-    seen: int = 0
-
-
-SPOOL = ("depth", "bytes", "oldest", "quarantined", "seen")
-
-
-@dataclass(frozen=True, slots=True)
 class Break:
     """A time (ms) when the ledger was found emptied, exchanged (`other`) or behind, and how many events it then missed."""
 
@@ -81,19 +66,6 @@ class Break:
     at: int
     missing: int
     host: str
-
-
-def spools(redis: Redis) -> list[SpoolRow]:
-    """The spools of the hosts that were heard of within a minute, as those told of them."""
-    hosts = [each.decode() for each in cast("list[bytes]", redis.zrange(keys.spools(), 0, 99))]
-    pipe = redis.pipeline(transaction=False)
-    for host in hosts:
-        pipe.hgetall(keys.spool(host))
-    return [
-        SpoolRow(host, *(int(found.get(name.encode(), 0)) for name in SPOOL))
-        for host, found in zip(hosts, pipe.execute(), strict=True)
-        if found
-    ]
 
 
 def breaks(redis: Redis) -> list[Break]:

@@ -29,7 +29,7 @@ from receiver.intake.drain import Drain
 from receiver.intake.packing import pack_record
 from receiver.intake.spool import Spool
 from receiver.intake.spoolfile import Depth, Row
-from receiver.ledger import read
+from receiver.ledger import read, spools
 from receiver.ledger.accept import Record
 from receiver.ledger.connect import connect
 from receiver.ledger.embedded import Embedded
@@ -462,7 +462,101 @@ def test_what_the_ledger_refused_is_looked_at_and_let_go(spooling, own) -> None:
     drain._redis.close()
 
 
-def command(settings: Settings, *words: str) -> str:
+def long_ago(redis: Any, host: str, seconds: float = 600) -> None:
+    """A host was heard of so long ago."""
+    at = int(redis.hget(keys.spool(host), "seen")) - int(seconds * 1000)
+    redis.hset(keys.spool(host), "seen", at)
+    redis.zadd(keys.spools(), {host: at})
+
+
+def test_a_host_that_is_gone_stays_known_with_what_it_left(spooling, own) -> None:
+    """A minute after its last word the row of a host is there as long as anything waits, and `zohook check` and `zohook spool` say so; an empty one goes."""
+    known, redis = spooling(), own.client()
+    drain, spool = drain_of(known)
+    host = socket.gethostname()
+    with spool.file() as file:
+        file.insert([aged(1, 1)[1]], 10**6)
+        drain._tell(file)
+        assert redis.ttl(keys.spool(host)) == -1
+        assert "not heard of" not in command(known, "check")
+        long_ago(redis, host)
+        spools.tell(redis, "web-2", "", depth=0, size=0, oldest=0, quarantined=1)
+        (gone, living) = spools.rows(redis)
+        assert (gone.host, gone.depth, gone.gone, living.host, living.gone) == (host, 1, True, "web-2", False)
+        for word in ("check", "spool"):
+            said = " ".join(command(known, word).split())
+            assert f"1 deliveries wait on the disk of {host}, which was not heard of since" in said
+            assert "disk of web-2" not in said
+        drain._once()  # it came back
+        assert [row.depth for row in spools.rows(redis)] == [0, 0]
+        assert 0 < redis.ttl(keys.spool(host)) <= 60
+        redis.delete(keys.spool(host))  # as it does by itself
+        drain._told = float("-inf")
+        drain._tell(file)
+        assert [row.host for row in spools.rows(redis)] == ["web-2"]
+    drain._redis.close()
+
+
+def test_a_host_that_never_comes_back_is_forgotten_by_a_person(spooling, own) -> None:
+    """`zohook spool --forget-host` gives up what it left; of one that lives, or that nobody knows, it says why not."""
+    known, redis = spooling(), own.client()
+    redis.config_set("appendonly", "yes")
+    spools.tell(redis, "web-1", "", depth=12, size=1, oldest=1, quarantined=3)
+    assert "web-1 was heard of" in command(known, "spool", "--forget-host", "web-1", status=2)
+    long_ago(redis, "web-1")
+    assert "12 deliveries wait and 3 are quarantined on the disk of web-1" in command(known, "spool")
+    assert "15 deliveries on its disk are given up" in command(known, "spool", "--forget-host", "web-1")
+    assert spools.rows(redis) == []
+    assert not redis.exists(keys.spools(), keys.spool("web-1"))
+    assert "no spool of a host web-1" in command(known, "spool", "--forget-host", "web-1", status=2)
+
+
+def test_a_container_made_anew_tells_of_the_same_file_under_its_new_name(spooling, own) -> None:
+    """What its forerunner told is no more than what it tells itself, be that nothing."""
+    known, redis = spooling(), own.client()
+    first, spool = drain_of(known)
+    first._host = "container-1"
+    with spool.file() as file:
+        file.insert([aged(1, 1)[1]], 10**6)
+        first._tell(file)
+    assert [(row.host, row.depth) for row in spools.rows(redis)] == [("container-1", 1)]
+    second, _ = drain_of(known)
+    second._host = "container-2"
+    second._once()
+    assert [(row.host, row.depth) for row in spools.rows(redis)] == [("container-2", 0)]
+    first._redis.close()
+    second._redis.close()
+
+
+def test_who_drains_after_a_death_says_that_nothing_waits_any_more(spooling, own) -> None:
+    """The process that told of a row and drained it may die before it says so; another one of the host does, though it never saw any."""
+    known, redis = spooling(), own.client()
+    spools.tell(redis, host := socket.gethostname(), "", depth=3, size=1, oldest=1, quarantined=0)
+    drain, _ = drain_of(known)
+    drain._once()
+    assert [(row.host, row.depth) for row in spools.rows(redis)] == [(host, 0)]
+    assert redis.ttl(keys.spool(host)) > 0
+    drain._redis.close()
+
+
+def test_a_host_with_a_fast_clock_leaves_the_rows_of_the_others(spooling, own, monkeypatch) -> None:
+    """Who was heard of when is a matter of one clock, that of Redis."""
+    known, redis = spooling(), own.client()
+    spools.tell(redis, "web-2", "", depth=0, size=0, oldest=0, quarantined=1)
+    drain, spool = drain_of(known)
+    with spool.file() as file:
+        file.insert([aged(1, 1)[1]], 10**6)
+        real = time.time_ns
+        monkeypatch.setattr(time, "time_ns", lambda: real() + 3_600 * 10**9)
+        drain._tell(file)
+    assert [(row.host, row.silent < 10_000) for row in spools.rows(redis)] == [
+        ("web-2", True),
+        (socket.gethostname(), True),
+    ]
+    drain._redis.close()
+
+
+def command(settings: Settings, *words: str, status: int = 0) -> str:
     """What a command prints, run in the project's folder."""
     given = {**os.environ, "ZOHOOK_REDIS__URL": settings.redis.url, "ZOHOOK_KEY": settings.key}
     (settings.folder / "handlers").mkdir(exist_ok=True)
@@ -471,8 +565,8 @@ def command(settings: Settings, *words: str) -> str:
         [sys.executable, "-m", "receiver.cli", *words],
         cwd=settings.folder, env=given, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert run.returncode == 0, run.stderr
-    return run.stdout
+    assert run.returncode == status, run.stderr
+    return run.stderr if status else run.stdout
 
 
 def test_machines_hear_of_the_spool_and_of_memory(spooling, own) -> None:

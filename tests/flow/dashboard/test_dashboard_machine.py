@@ -120,6 +120,16 @@ def test_the_overview_shows_spools_and_losses(visitor: MakeVisitor, redis: Redis
     assert "4.0 KiB, the oldest 1 min ago" in page
     assert "zohook spool" in page
     assert "accepted events are missing" not in page
+    assert "not heard of" not in page
+    redis.hset(keys.spool("web-1"), "seen", now_ms() - 600_000)
+    page = operator.get("/").text
+    assert "not heard of since" in page
+    assert "--forget-host" in page
+    text = visitor(address="127.0.0.1").get("/metrics").text
+    assert 'zohook_host_spool_depth{host="web-1"} 12.0' in text
+    assert 'zohook_host_spool_quarantined{host="web-1"} 3.0' in text
+    heard = text.partition('zohook_host_spool_heard_seconds{host="web-1"} ')[2].split()[0]
+    assert 600 <= float(heard) < 700
     lost = {"kind": "behind", "at": now_ms(), "missing": 7, "host": "web-1"}
     redis.hset(keys.breaks(), "behind 1 8", orjson.dumps(lost))
     for path in ("/", "/dead"):
