@@ -83,6 +83,18 @@ def order(key: str) -> str:
     return f"zh:o:{key}"
 
 
+def order_busy(key: str) -> str:
+    """String: the job of one key that runs. Until it ends, whoever ends it."""
+    return f"zh:o:{key}:busy"
+
+
+def order_queue(key: str) -> str:
+    """Sorted set of the jobs of one key that are not in its order any more and wait for their turn: live ones by sequence, then replays.
+    Empty when none waits.
+    """
+    return f"zh:o:{key}:queue"
+
+
 def orders() -> str:
     """Set of the orders that have jobs, for the recheck of the sweep. Kept while they have."""
     return "zh:o"
@@ -91,6 +103,11 @@ def orders() -> str:
 def latest(key: str) -> str:
     """Sorted set of the waiting jobs of one key of one handler, by ledger sequence, for superseding. Empty when none waits."""
     return f"zh:l:{key}"
+
+
+def latest_opened(key: str) -> str:
+    """String `SEQ EVENT`: the newest event of one key of one handler. Kept while one of its jobs is open, for seven days at most."""
+    return f"zh:l:{key}:opened"
 
 
 def latest_since(key: str) -> str:
@@ -119,8 +136,13 @@ def batch(key: str, lane: str) -> str:
 
 
 def rate(key: str) -> str:
-    """String: the time of a rate's next free place, in milliseconds. Lives until it is past."""
-    return f"zh:r:{key}"
+    """List of the last starts under a rate, newest first, in milliseconds, as many as it allows. Lives for its window."""
+    return f"zh:rs:{key}"
+
+
+def rate_promised(key: str, lane: str) -> str:
+    """String: the last start that was promised to who waits under a rate, in milliseconds; replays have their own. Until it is past."""
+    return f"zh:rp:{key}:{lane}"
 
 
 def steps(job_id: str) -> str:

@@ -75,7 +75,7 @@ def claim_many(
     the same run in the same process does not.
     """
     tokens = [f"{worker}#{os.urandom(4).hex()}" for _ in asks]
-    args: list[Argument] = [int(lease * 1000), "1" if alone else ""]
+    args: list[Argument] = [iso(), int(lease * 1000), "1" if alone else ""]
     for ask, token in zip(asks, tokens, strict=True):
         args += (*ask, token)
     answers = lists(call(redis, "claim", *args))

@@ -186,7 +186,7 @@ def turn(redis: Redis, worker: str, queues: Sequence[str], want: int, done: Sequ
 
 def taken_before(redis: Redis, worker: str, known: Sequence[Slip], lease: float) -> list[Taken]:
     """The slips that RQ has under way with this worker though it does not know them, claimed: the answer to their turn was lost."""
-    found = call(redis, "adopt", worker, int(lease * 1000), *_flat(known))
+    found = call(redis, "adopt", iso(), worker, int(lease * 1000), *_flat(known))
     return [_taken(each) for each in lists(found)]
 
 

@@ -96,14 +96,12 @@ def _check_key(name: str, value: Any, options: Options) -> None:
     raise HandlerError(f'{name}= takes "record" or a function of the event that gives a key, not {value!r}')
 
 
-def _rate(name: str, text: str) -> tuple[float, int]:
-    """(milliseconds between two, how many at once) so that no window of that length holds more than was said."""
+def _rate(name: str, text: str) -> tuple[int, int]:
+    """(starts, milliseconds): no window of that length holds more of them."""
     match = re.fullmatch(r"\s*(\d+)\s*/\s*(\d*)\s*([smhd])\s*", str(text))
     if not match or int(match[1]) < 1 or match[2] == "0":
         raise HandlerError(f'{name}={text!r}: write how many in what time, for example "10/m" or "100/30s"')
-    count, window = int(match[1]), int(match[2] or 1) * _WINDOWS[match[3]]
-    burst = max(1, count // 2)
-    return window / max(1, count - burst), burst
+    return int(match[1]), int(match[2] or 1) * _WINDOWS[match[3]]
 
 
 def policy(handler: Handler, event: Event) -> str:
@@ -130,9 +128,9 @@ def policy(handler: Handler, event: Event) -> str:
         found |= {"limit": _place(handler, event, keyed=bool(options.concurrency_per_key)), "most": most}
     rate = options.rate_per_key or options.rate
     if rate:
-        every, burst = _rate("rate", rate)
+        starts, window = _rate("rate", rate)
         place = _place(handler, event, keyed=bool(options.rate_per_key))
-        found |= {"rate": place, "every": every, "burst": burst}
+        found |= {"rate": place, "starts": starts, "window": window}
     if options.isolated:
         found["isolated"] = True
     return orjson.dumps(found).decode() if found else ""

@@ -21,7 +21,7 @@ local function look(key, ...)
   return redis.call('HMGET', key, 'state', 'run', 'due', 'tries', 'deaths', 'suspect', 'generation', 'lane', 'made', 'worker', ...)
 end
 
-local function claim(kind, id, run, token, lease, alone)
+local function claim(kind, id, run, token, lease, alone, iso)
   local key, found, it = key_of(kind, id), nil, nil
   if kind == 'e' then
     found = look(key, 'seq', 'delivery', 'cause', 'depth')
@@ -41,7 +41,7 @@ local function claim(kind, id, run, token, lease, alone)
   -- What was running when its process died runs next in a process of its own.
   local isolated = kind == 'j' and found[13] == '1'
   if (found[6] == '1' or isolated) and alone ~= '1' then return { 'suspect' } end
-  local why = policy and may_start(id, policy, it[1], found[12], lease)
+  local why = policy and may_start(id, policy, it[1], found[12], lease, found[8], iso)
   if why then return { why } end
 
   redis.call('HSET', key, 'state', 'running', 'run', int(run), 'worker', token, 'since', instant)
@@ -56,12 +56,12 @@ end
 -- other spelling is left to the worker to read.
 local SLIP = '^%["receiver%.routing%.slips%.work",null,%["([ej])","([^"\\]+)",(%d+)%],{}%]$'
 
-local function claimed_slip(slip, worker, lease)
+local function claimed_slip(slip, worker, lease, iso)
   local kind, id, run = string.match(slip[4], SLIP)
   if not kind then return slip end
   local token = worker .. '#' .. string.sub(slip[3], 1, 8)
   slip[5], slip[6], slip[7], slip[8] = kind, id, run, token
-  local answer = each(claim, kind, id, run, token, lease, '')
+  local answer = each(claim, kind, id, run, token, lease, '', iso)
   if type(answer) ~= 'table' then answer = { answer } end
   for at = 1, #answer do slip[8 + at] = answer[at] end
   return slip

@@ -38,7 +38,7 @@ local function finish(kind, id, run, token, state, due, tries, reason, attempt, 
   end
   if kind == 'j' then
     shift(id, 'running', state)
-    settle(id, state, found[4], iso)
+    settle(id, state, found[4], iso, quiet == '1')
     if quiet ~= '1' then
       count(state == 'due' and 'retried' or state)
       count(state .. ':' .. handler_of(id))

@@ -76,20 +76,60 @@ local function wake_under(limit, iso)
   until not head or wake_job(head, iso)
 end
 
+-- Replays wait behind whatever is live, however long that has waited: this is added to the time by which they are queued.
+local BEHIND = 1e13
+
+-- Nobody runs under a key of an order: the next may. Of those that are not in the order any more (a yielding one that comes back, a
+-- replay) live ones go first, then the order, then replays.
+local function wake_in_order(order, job, iso)
+  local key, waiting = K.order_queue(order), nil
+  repeat
+    waiting = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+    local head = redis.call('ZRANGE', K.order(order), 0, 0)[1]
+    if head and head ~= job and (not waiting[1] or tonumber(waiting[2]) >= BEHIND) then return wake_job(head, iso) end
+    if waiting[1] then redis.call('ZREM', key, waiting[1]) end
+  until not waiting[1] or wake_job(waiting[1], iso)
+  if redis.call('EXISTS', K.order(order)) == 0 and redis.call('EXISTS', key) == 0 then redis.call('SREM', K.orders(), order) end
+end
+
 -- A run has ended or will wait: let go of its place in an order, under a limit and among the latest; the next one's turn has come.
-local function settle(job, state, policy, iso)
+-- One that never began (`quiet`) has not failed, and yields to nobody.
+local function settle(job, state, policy, iso, quiet)
   if not policy then return end
   policy = cjson.decode(policy)
   local finished = state == 'done' or state == 'skipped' or (state == 'dead' and policy.on_dead ~= 'hold')
-  if policy.order and (finished or (policy.yields and state == 'due')) then
-    redis.call('ZREM', K.order(policy.order), job)
-    local head = redis.call('ZRANGE', K.order(policy.order), 0, 0)[1]
-    if head then wake_job(head, iso) else redis.call('SREM', K.orders(), policy.order) end
+  if policy.order then
+    local ran = redis.call('GET', K.order_busy(policy.order)) == job
+    if ran then redis.call('DEL', K.order_busy(policy.order)) end
+    local left = finished or (policy.yields and state == 'due' and not quiet)
+    if left then redis.call('ZREM', K.order(policy.order), job) end
+    if finished then redis.call('ZREM', K.order_queue(policy.order), job) end
+    if ran or left then wake_in_order(policy.order, job, iso) end
   end
-  if policy.latest and (finished or state == 'dead') then redis.call('ZREM', K.latest(policy.latest), job) end
+  if policy.latest and (finished or state == 'dead') then
+    redis.call('ZREM', K.latest(policy.latest), job)
+    -- With no job of the key left open there is none that the newest could overtake.
+    if redis.call('EXISTS', K.latest(policy.latest)) == 0 then redis.call('DEL', K.latest_opened(policy.latest)) end
+  end
   if policy.batch and state == 'due' then offer(job, policy, redis.call('HGET', K.job(job), 'due')) end
   -- A batch has one place, which its lead holds: who was taken along has none to give back.
   if policy.limit and redis.call('ZREM', K.limit(policy.limit), job) == 1 then wake_under(policy.limit, iso) end
+end
+
+-- A job that a newer one of its key leaves nothing to do. On hold it is let go of, too.
+local function supersede(job, iso, newer)
+  local was = redis.call('HMGET', K.job(job), 'state', 'policy')
+  redis.call('HSET', K.job(job), 'state', 'skipped', 'reason', 'superseded by event ' .. newer, 'ended', instant)
+  redis.call('HDEL', K.job(job), 'given', 'slot')
+  not_due('j', job)
+  if was[1] == 'held' then
+    for _, reason in ipairs(redis.call('SMEMBERS', K.parked_reasons())) do
+      redis.call('SREM', K.parked(reason), member('j', job))
+    end
+  end
+  shift(job, was[1], 'skipped')
+  settle(job, 'skipped', was[2] or nil, iso)
+  count('skipped')
 end
 
 -- Whether an earlier event may still open a job of the same order. Of a record that is known; of a key of the user's own it may be any.
@@ -103,45 +143,107 @@ local function may_be_overtaken(policy, seq)
   return false
 end
 
--- Whether a job may start now; else why not, with the job put where what it waits for will find it.
-local function may_start(job, policy, seq, slot, lease)
+-- Put off: due at a time, and given no slip until then.
+local function put_off(job, at, ...)
+  redis.call('HSET', K.job(job), 'due', int(at), 'given', 0, ...)
+  due_at('j', job, at)
+end
+
+-- Whether the order of a job lets it start: one at a time of its key, the first of those that are in the order.
+local function has_turn(job, policy, seq, lane)
+  local busy = redis.call('GET', K.order_busy(policy.order))
+  local in_order = redis.call('ZSCORE', K.order(policy.order), job)
+  if busy and busy ~= job and redis.call('HGET', K.job(busy), 'state') == 'running' then
+    not_due('j', job)
+    if not in_order then
+      redis.call('ZADD', K.order_queue(policy.order), int(tonumber(seq) + (lane and BEHIND or 0)), job)
+      redis.call('SADD', K.orders(), policy.order)
+    end
+    return false
+  end
+  if in_order and redis.call('ZRANGE', K.order(policy.order), 0, 0)[1] ~= job then
+    not_due('j', job)
+    return false
+  end
+  if in_order and may_be_overtaken(policy, seq) then
+    put_off(job, now + 20)
+    return false
+  end
+  return true
+end
+
+-- Whether the rate of a job lets it start: the last starts of its window are known. Who must wait is promised a time, one after the
+-- other, and is let in by whoever comes later; a replay by all that is live.
+local function has_rate(job, policy, slot, lane)
+  -- A job that an older version opened was told how many at once, and how far apart.
+  local most, window = policy.starts or 2 * policy.burst, policy.window or policy.every * policy.burst
+  local first = redis.call('LINDEX', K.rate(policy.rate), most - 1)
+  local free = first and tonumber(first) + window or 0
+  local promised = tonumber(redis.call('GET', K.rate_promised(policy.rate, '')) or 0)
+  slot = slot and tonumber(slot)
+  local own = lane and tonumber(redis.call('GET', K.rate_promised(policy.rate, lane)) or 0) or promised
+  if free <= now and (not lane or promised <= now) and (slot or own <= now) then return true end
+  -- Its time has come and somebody was a moment earlier: it keeps its place. After an outage all stand in line anew.
+  if slot and not lane and slot > now - window then
+    put_off(job, math.max(free, now + 1))
+    return false
+  end
+  local at = math.max(free, promised, own + window / most, now + 1)
+  redis.call('SET', K.rate_promised(policy.rate, lane or ''), int(at), 'PX', int(at - now + window))
+  put_off(job, at, 'slot', int(at))
+  return false
+end
+
+-- A place under a limit is given up by who ended. Where its lease ran out the sweep finds out what became of the run, and ends it.
+local function free_places(limit)
+  for _, job in ipairs(redis.call('ZRANGEBYSCORE', K.limit(limit), '-inf', int(now), 'LIMIT', 0, 100)) do
+    if redis.call('HGET', K.job(job), 'state') ~= 'running' then redis.call('ZREM', K.limit(limit), job) end
+  end
+end
+
+local function has_place(job, policy, lease, lane)
+  free_places(policy.limit)
+  if redis.call('ZCARD', K.limit(policy.limit)) < policy.most then
+    redis.call('ZADD', K.limit(policy.limit), int(now + lease), job)
+    return true
+  end
+  redis.call('ZADD', K.limit_queue(policy.limit), 'NX', int(now + (lane and BEHIND or 0)), job)
+  redis.call('SADD', K.limits(), policy.limit)
+  not_due('j', job)
+  if policy.rate then redis.call('HSET', K.job(job), 'slot', instant) end
+  return false
+end
+
+-- The newest event of a key for which `latest=` opened a job: {seq, id}, or none.
+local function newest(policy)
+  local seq, id = string.match(redis.call('GET', K.latest_opened(policy.latest)) or '', '^(%d+) (.+)$')
+  return tonumber(seq), id
+end
+
+-- Whether a job may start now; else why not, with the job put where what it waits for will find it. `lane`: of a replay, which a
+-- person wants, and live ones do not wait for.
+local function may_start(job, policy, seq, slot, lease, lane, iso)
   if not policy then return nil end
   policy = cjson.decode(policy)
-  local key = K.job(job)
-  if policy.order and redis.call('ZSCORE', K.order(policy.order), job) then
-    if redis.call('ZRANGE', K.order(policy.order), 0, 0)[1] ~= job then
-      not_due('j', job)
-      return 'turn'
-    end
-    if may_be_overtaken(policy, seq) then
-      redis.call('HSET', key, 'due', int(now + 20), 'given', 0)
-      due_at('j', job, now + 20)
-      return 'turn'
+  lane = lane and lane ~= '' and lane or nil
+  if policy.latest and not lane then
+    local last, newer = newest(policy)
+    if last and last > tonumber(seq) then
+      supersede(job, iso, newer)
+      return 'skipped'
     end
   end
-  if policy.rate and not (slot and tonumber(slot) <= now) then
-    local free = tonumber(redis.call('GET', K.rate(policy.rate)) or 0)
-    local at = free - policy.every * (policy.burst - 1)
-    local taken = math.max(free, now) + policy.every
-    redis.call('SET', K.rate(policy.rate), int(taken), 'PX', int(taken - now + 1000))
-    if at > now then
-      redis.call('HSET', key, 'slot', int(at), 'due', int(at), 'given', 0)
-      due_at('j', job, at)
-      return 'rate'
-    end
+  if policy.order and not has_turn(job, policy, seq, lane) then return 'turn' end
+  if policy.rate and not has_rate(job, policy, slot, lane) then return 'rate' end
+  if policy.limit and not has_place(job, policy, lease, lane) then return 'limit' end
+  if policy.order then redis.call('SET', K.order_busy(policy.order), job) end
+  if policy.rate then
+    local most, window = policy.starts or 2 * policy.burst, policy.window or policy.every * policy.burst
+    redis.call('LPUSH', K.rate(policy.rate), instant)
+    redis.call('LTRIM', K.rate(policy.rate), 0, most - 1)
+    redis.call('PEXPIRE', K.rate(policy.rate), int(window + 1000))
+    redis.call('HDEL', K.job(job), 'slot')
   end
-  if policy.limit then
-    redis.call('ZREMRANGEBYSCORE', K.limit(policy.limit), '-inf', int(now))
-    if redis.call('ZCARD', K.limit(policy.limit)) >= policy.most then
-      redis.call('ZADD', K.limit_queue(policy.limit), 'NX', int(now), job)
-      redis.call('SADD', K.limits(), policy.limit)
-      not_due('j', job)
-      if policy.rate then redis.call('HSET', key, 'slot', int(now)) end
-      return 'limit'
-    end
-    redis.call('ZADD', K.limit(policy.limit), int(now + lease), job)
-  end
-  if policy.rate then redis.call('HDEL', key, 'slot') end
   if policy.latest then redis.call('DEL', K.latest_since(policy.latest)) end
   return nil
 end

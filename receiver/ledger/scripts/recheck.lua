@@ -10,18 +10,19 @@ local function stranded(job)
 end
 
 for _, key in ipairs(redis.call('SRANDMEMBER', K.orders(), most)) do
-  local head = redis.call('ZRANGE', K.order(key), 0, 0)[1]
-  if not head then
-    redis.call('SREM', K.orders(), key)
-  elseif stranded(head) then
-    wake_job(head, iso)
+  local head, busy = redis.call('ZRANGE', K.order(key), 0, 0)[1], redis.call('GET', K.order_busy(key))
+  if busy and redis.call('HGET', K.job(busy), 'state') ~= 'running' then
+    redis.call('DEL', K.order_busy(key))
+    busy = false
+  end
+  if head and redis.call('EXISTS', K.job(head)) == 0 then redis.call('ZREM', K.order(key), head) end
+  if not busy and (not head or stranded(head)) then
+    wake_in_order(key, '', iso)
     woken = woken + 1
-  elseif redis.call('EXISTS', K.job(head)) == 0 then
-    redis.call('ZREM', K.order(key), head)
   end
 end
 for _, key in ipairs(redis.call('SRANDMEMBER', K.limits(), most)) do
-  redis.call('ZREMRANGEBYSCORE', K.limit(key), '-inf', int(now))
+  free_places(key)
   if redis.call('ZCARD', K.limit(key)) == 0 then
     local head = redis.call('ZPOPMIN', K.limit_queue(key))[1]
     if not head then

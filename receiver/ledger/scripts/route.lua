@@ -4,30 +4,22 @@
 -- Uses rooms.lua. Answers per event the job claimed, or '' where there is none, 'fenced', or 'error: ...'.
 
 local iso, lease, again, claim_first, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[6])
+local LATEST_KEPT = 604800000 -- ms
 local left = {}
 for queue in string.gmatch(ARGV[5], '[^\n]+') do left[queue] = true end
 read_rooms(ARGV[7])
 
-local function skip(job, reason)
-  local was = redis.call('HMGET', K.job(job), 'state', 'policy')
-  redis.call('HSET', K.job(job), 'state', 'skipped', 'reason', reason, 'ended', instant)
-  not_due('j', job)
-  shift(job, was[1], 'skipped')
-  settle(job, 'skipped', was[2] or nil, iso)
-  count('skipped')
-end
-
--- Older jobs of the key that still wait are superseded. The newer one that waits already, where there is one: then this one is.
-local function supersede(job, policy, event)
-  local waiting = redis.call('ZRANGE', K.latest(policy.latest), 0, -1, 'WITHSCORES')
-  for at = 1, #waiting, 2 do
-    if tonumber(waiting[at + 1]) > tonumber(event.seq) then return waiting[at] end
-  end
-  for at = 1, #waiting, 2 do
-    local older = waiting[at]
-    if redis.call('HGET', K.job(older), 'state') == 'due' then skip(older, 'superseded by event ' .. event.id) end
+-- Older jobs of the key that have not begun are superseded. The newer event that was opened already, where there is one: then this
+-- one is.
+local function make_latest(job, policy, event)
+  local last, newer = newest(policy)
+  if last and last > tonumber(event.seq) then return newer end
+  for _, older in ipairs(redis.call('ZRANGE', K.latest(policy.latest), 0, -1)) do
+    local state = redis.call('HGET', K.job(older), 'state')
+    if state == 'due' or state == 'held' then supersede(older, iso, event.id) end
   end
   redis.call('ZADD', K.latest(policy.latest), event.seq, job)
+  redis.call('SET', K.latest_opened(policy.latest), event.seq .. ' ' .. event.id, 'PX', LATEST_KEPT)
 end
 
 local function debounced(policy)
@@ -72,15 +64,15 @@ local function open(event, job, queue, text)
   end
   shift(job, '', 'due')
   if policy and policy.latest then
-    local newer = supersede(job, policy, event)
-    if newer then return skip(job, 'superseded by event ' .. string.match(newer, '^([^:]+):')) end
+    local newer = make_latest(job, policy, event)
+    if newer then return supersede(job, iso, newer) end
     if policy.debounce then due = debounced(policy) end
   end
   if policy and policy.batch then due = gathered(job, policy) end
   redis.call('HSET', record, 'due', int(due))
   if due > now then return due_at('j', job, due) end
   if first and not (policy and policy.isolated) then
-    if policy and may_start(job, text, event.seq, nil, lease) then return end
+    if policy and may_start(job, text, event.seq, nil, lease, nil, iso) then return end
     take_room(job)
     shift(job, 'due', 'running')
     return start(event, job, queue)

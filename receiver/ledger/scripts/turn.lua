@@ -85,7 +85,7 @@ local function take(id, queue, home)
   want = want - 1
   if queue == 'zohook_replay' then replays = replays - 1 end
   local slip = start(id, queue, data)
-  tell(answers, lease > 0 and claimed_slip(slip, worker, lease) or slip)
+  tell(answers, lease > 0 and claimed_slip(slip, worker, lease, iso) or slip)
 end
 
 -- Live events never wait for replays: those have so many threads and no more.
