@@ -16,7 +16,7 @@ from rq.worker import BaseWorker, WorkerStatus
 from receiver import keys, logs
 from receiver.ledger import read, turns
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
-from receiver.ledger.condition import unless_full
+from receiver.ledger.condition import time_of, unless_full
 from receiver.ledger.connect import check, connect
 from receiver.routing import process as processes
 from receiver.routing import run, stops
@@ -170,7 +170,7 @@ class Worker(BaseWorker):
             return False
         if any(queue.partition("/")[0] in self.taker.queues for _, queue in read.waiting(self.connection)):
             return False
-        return not self.connection.zcount(keys.due(), "-inf", (time.time() + 2) * 1000)
+        return not self.connection.zcount(keys.due(), "-inf", time_of(self.connection) + 2000)
 
     def _end(self, sweeper: Sweeper) -> None:
         """Finish what runs, give back what was not begun, and sign off."""

@@ -42,6 +42,12 @@ class Memory:
         return "full" if self.share > FULL else "filling" if self.share > FILLING else "ok"
 
 
+def time_of(redis: Redis) -> int:
+    """The ledger's clock in milliseconds, which is Redis's: hosts need not agree on the time."""
+    seconds, micros = redis.time()
+    return seconds * 1000 + micros // 1000
+
+
 @contextmanager
 def unless_full() -> Iterator[None]:
     """Leave out, for now, what a full Redis has no room for. What ends work is never left out: it is what makes room again."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import orjson
 
 from receiver import keys, logs
-from receiver.event import now_ms
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY, SLIPS
 from receiver.ledger.pack import event_of
 from receiver.ledger.script import Argument, call, call_together, iso, lists
@@ -45,7 +45,7 @@ def split_job(job: str) -> tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One run that is ours until its lease ends: `run` is the fence, `tries` what policy counts."""
+    """One run that is ours until its lease ends: `run` is the fence, `tries` what policy counts; `at` (ms) is when it was taken."""
 
     kind: Kind
     id: str
@@ -57,7 +57,13 @@ class Claim:
     generation: int
     lane: str
     made: int
+    at: int
     event: Event
+    heard: float = field(default_factory=time.monotonic, compare=False)
+
+    def now(self) -> int:
+        """The time (ms) by the ledger's clock, as `made` is: what it was when the run was taken, and what has passed since."""
+        return self.at + int((time.monotonic() - self.heard) * 1000)
 
     @property
     def member(self) -> str:
@@ -87,7 +93,7 @@ def claimed(kind: Kind, found_id: str, run: int, token: str, answer: Sequence[An
     word = answer[0].decode()
     if word != "ok":
         return str(word)
-    _, tries, deaths, suspect, generation, lane, made, *told = answer
+    _, tries, deaths, suspect, generation, lane, made, at, *told = answer
     return Claim(
         kind=kind,
         id=found_id,
@@ -99,6 +105,7 @@ def claimed(kind: Kind, found_id: str, run: int, token: str, answer: Sequence[An
         generation=int(generation),
         lane=lane.decode(),
         made=int(made),
+        at=int(at),
         event=_event(found_id if kind == "e" else split_job(found_id)[0], told),
     )
 
@@ -132,9 +139,10 @@ def gather(redis: Redis, lead: Claim, lease: float, most: int) -> list[Claim]:
             generation=int(generation),
             lane=lane.decode(),
             made=int(made),
+            at=int(at),
             event=_event(split_job(job.decode())[0], told),
         )
-        for job, run, tries, deaths, generation, lane, made, *told in lists(answers)
+        for job, run, tries, deaths, generation, lane, made, at, *told in lists(answers)
     ]
 
 
@@ -182,13 +190,17 @@ def route_args(
 
 def routed(routes: Sequence[Route], answers: Sequence[Any]) -> list[Claim | None]:
     """What `route.lua` says: per event the claim of the job that was taken at once, or None."""
-    made = now_ms()
     return [
-        Claim("j", answer.decode(), 1, held.worker, 0, 0, False, 0, "", made, held.event)
+        _opened(held, answer.decode())
         if isinstance(answer, bytes) and answer.startswith(held.id.encode())
         else None
         for (held, _), answer in zip(routes, answers, strict=True)
     ]
+
+
+def _opened(held: Claim, job: str) -> Claim:
+    now = held.now()
+    return Claim("j", job, 1, held.worker, 0, 0, False, 0, "", now, now, held.event)
 
 
 def route_many(
@@ -222,16 +234,19 @@ def route(
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """What a run came to. `due` in milliseconds for state due; `parked` names what a held one waits for."""
+    """What a run came to. State due comes after `wait` (ms) from when it is written, or at the time `at` (ms) where one was named;
+    `parked` names what a held one waits for.
+    """
 
     state: State
     tries: int = 0
-    due: int = 0
+    wait: int = 0
     reason: str = ""
     attempt: str = ""
     calls: int = 0
     parked: str = ""
     quiet: bool = False
+    at: int = 0
     leads: bool = True
     """Whether it is the one of its slip; the jobs that a batch takes along have none."""
 
@@ -240,8 +255,8 @@ def finish_args(endings: Sequence[tuple[Claim, Ending]]) -> list[Argument]:
     """The arguments of `finish.lua`."""
     told = [
         (
-            held.kind, held.id, str(held.run), held.worker, ending.state, str(ending.due), str(ending.tries), ending.reason[:500],
-            ending.attempt, str(ending.calls), str(held.event.received), "1" if ending.quiet else "", ending.parked,
+            held.kind, held.id, str(held.run), held.worker, ending.state, str(ending.at), str(ending.wait), str(ending.tries),
+            ending.reason[:500], ending.attempt, str(ending.calls), str(held.event.received), "1" if ending.quiet else "", ending.parked,
         )
         for held, ending in endings
     ]  # fmt: skip
@@ -322,12 +337,11 @@ def replay(redis: Redis, kind: Kind, found_id: str, mode: Mode = "retry", again:
     return replay_many(redis, [(kind, found_id)], mode, again)[0]
 
 
-def pace(redis: Redis, job: str, due: int) -> int | None:
-    """When a job that is due again may be tried, in milliseconds: no faster than the rate of the replay that it is part of.
-
-    None where that replay was cancelled.
+def pace(redis: Redis, job: str, wait: int, at: int = 0) -> int | None:
+    """When a job may be tried that is due after `wait` or at the time `at` (all in ms): no faster than the rate of the replay that it
+    is part of. 0 where there is none to keep to, None where that replay was cancelled.
     """
-    at = int(call(redis, "pace", job, due))
+    at = int(call(redis, "pace", job, wait, at))
     return None if at < 0 else at
 
 

@@ -13,7 +13,6 @@ from structlog.contextvars import bind_contextvars
 
 from receiver import logs
 from receiver.errors import Fenced, HandlerError, NotFound, RetryLater, Skip
-from receiver.event import now_ms
 from receiver.ledger import runs
 from receiver.ledger.runs import Ending
 from receiver.routing import policy, replays
@@ -49,7 +48,7 @@ class Attempt:
         self.finished = ended
         self.claim = claim
         self.handler = handler
-        self.started = now_ms()
+        self.started = claim.now()
         self.ended = threading.Lock()
         self.calls: list[dict[str, Any]] = []
         limit = handler.options.timeout if time_limit is None else time_limit
@@ -149,7 +148,7 @@ class Attempt:
             error,
             tries=self.claim.tries,
             options=self.handler.options,
-            now=now_ms(),
+            now=self.claim.now(),
             made=self.claim.made,
             chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
         )
@@ -159,14 +158,15 @@ class Attempt:
         ending = Ending(
             decision.state,
             decision.tries,
-            decision.at,
+            decision.wait,
             decision.reason,
             record,
             len(self.calls),
             decision.parked,
+            at=decision.at,
             leads=self.leads,
         )
-        ended = now_ms()
+        ended = self.claim.now()
 
         def said(own: bool) -> None:
             self.say(decision, error, ended, own=own)
@@ -180,8 +180,9 @@ class Attempt:
         more: dict[str, Any] = {}
         if decision.reason:
             more["reason"] = decision.reason
-        if decision.at:
-            more["due"] = decision.at
+        now = self.claim.now()
+        if decision.state == "due":
+            more["due"] = decision.due(now)
         if error is not None and not isinstance(error, Skip | RetryLater):
             more["error"] = policy.shown(error)
         if self.calls:
@@ -196,7 +197,7 @@ class Attempt:
             "run": self.claim.run,
             "tries": decision.tries,
             "started": self.started,
-            "ended": now_ms(),
+            "ended": now,
             "outcome": decision.state,
             "worker": self.claim.worker.partition("#")[0],
             **more,

@@ -16,8 +16,9 @@ import orjson
 
 from receiver import keys
 from receiver.errors import SettingsError
-from receiver.event import new_id, now_ms
+from receiver.event import new_id
 from receiver.ledger.backfills import event_of
+from receiver.ledger.condition import time_of
 from receiver.routing import pacing, replays
 from receiver.routing.backfill_pages import Page, Wish, module_of, page
 from receiver.routing.dead_letters import Filter
@@ -169,7 +170,7 @@ def begin(
         Filter(state="", handler=backfill.handler.id, type=backfill.type),
         rate,
         by,
-        now_ms(),
+        time_of(redis),
         0,
     )
     beside = {
@@ -222,7 +223,9 @@ def read(redis: Redis, found: str, handler: Handler, zoho: Zoho) -> Iterator[int
         known = len(rows) + (0 if one.anew else known)
         pipe.hset(keys.replay(found), mapping={"place": one.after, "chosen": known})
         if not one.after and not one.anew:
-            pipe.hset(keys.replay(found), mapping={"state": "running" if known else "done", "last": now_ms()})
+            pipe.hset(
+                keys.replay(found), mapping={"state": "running" if known else "done", "last": time_of(redis)}
+            )
             if known:
                 pipe.sadd(keys.replays_running(), found)
         pipe.execute()

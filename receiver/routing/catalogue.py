@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from typing import TYPE_CHECKING, cast
 
 import orjson
 
 from receiver import keys
-from receiver.event import now_ms
-from receiver.ledger.condition import unless_full
+from receiver.ledger.condition import time_of, unless_full
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,25 +30,25 @@ class Catalogue:
         rows = sorted((handler.about() for handler in handlers), key=lambda row: str(row["id"]))
         self._text = orjson.dumps(rows, option=orjson.OPT_SORT_KEYS)
         self.digest = hashlib.sha256(self._text).hexdigest()[:16]
-        self._newest_until = 0
+        self._newest_until = 0.0
 
     def publish(self, *, born: bool = False) -> None:
-        """Say that this catalogue lives. A newborn process makes its own the newest."""
+        """Say that this catalogue lives. A newborn process makes its own the newest, by the ledger's clock, which is everybody's."""
         pipe = self._redis.pipeline()
         pipe.set(keys.catalogue(self.digest), self._text, ex=LIFE)
-        pipe.zadd(keys.catalogues(), {self.digest: now_ms()}, nx=not born)
+        pipe.zadd(keys.catalogues(), {self.digest: time_of(self._redis)}, nx=not born)
         with unless_full():
             pipe.execute()
 
     def may_route(self) -> bool:
         """Whether no living catalogue is newer than ours: an old worker must not say that nobody wants an event."""
-        if now_ms() < self._newest_until:
+        if time.monotonic() < self._newest_until:
             return True
         ranked = cast("list[bytes]", self._redis.zrevrange(keys.catalogues(), 0, 9))
         for each in ranked:
             digest = each.decode()
             if digest == self.digest:
-                self._newest_until = now_ms() + 1000
+                self._newest_until = time.monotonic() + 1
                 return True
             if self._redis.exists(keys.catalogue(digest)):
                 return False

@@ -39,31 +39,41 @@ TRACEBACK = 8_000
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The state that the job comes to; `at` (ms) for a job that is due again; `tries` what has been counted so far."""
+    """The state that the job comes to; for a job that is due again the `wait` (ms) until then, or the time `at` (ms) that somebody
+    has named; `tries` what has been counted so far.
+
+    A wait, because the ledger knows when that is: the clock of this host may be wrong.
+    """
 
     state: State
     tries: int
-    at: int = 0
+    wait: int = 0
     reason: str = ""
     parked: str = ""
+    at: int = 0
+
+    def due(self, now: int) -> int:
+        """When a job that is due again is due, where it is `now` (ms)."""
+        return self.at or now + self.wait
 
 
 def decide(
     error: BaseException | None, *, tries: int, options: Options, now: int, made: int, chance: float
 ) -> Decision:
-    """What comes of a run that ended at `now` (ms) with `error`; `made` is when the job began to be tried, `chance` in 0..1."""
+    """What comes of a run that ended at `now` (ms) with `error`; `made` is when the job began to be tried, both by the ledger's clock;
+    `chance` in 0..1.
+    """
     if error is None:
         return Decision("done", tries)
     if isinstance(error, Skip):
         return Decision("skipped", tries, reason=logs.mask(error.reason))
     if isinstance(error, RetryLater):
-        at = int(error.at.timestamp() * 1000) if error.at else now + int((error.seconds or 0) * 1000)
-        return _unless_over(Decision("due", tries, at, _said(error)), options, made, error)
+        at = int(error.at.timestamp() * 1000) if error.at else 0
+        later = Decision("due", tries, int((error.seconds or 0) * 1000), _said(error), at=at)
+        return _unless_over(later, options, now, made, error)
     if isinstance(error, TokenThrottled):
         wait = error.retry_after or 600
-        return Decision(
-            "due", tries, now + int((wait + 30 * chance) * 1000), f"no token for now: {_said(error)}"
-        )
+        return Decision("due", tries, int((wait + 30 * chance) * 1000), f"no token for now: {_said(error)}")
     if isinstance(error, ConnectionUnusable):
         return Decision("held", tries, reason=_said(error), parked=f"connection:{error.connection}")
     if isinstance(error, RateLimited):
@@ -78,7 +88,7 @@ def decide(
     wait = backoff(tries, chance)
     if isinstance(error, ZohoError) and error.retry_after:
         wait = max(wait, error.retry_after)
-    return _unless_over(Decision("due", tries, now + int(wait * 1000), name(error)), options, made, error)
+    return _unless_over(Decision("due", tries, int(wait * 1000), name(error)), options, now, made, error)
 
 
 def _full(error: RateLimited, tries: int, options: Options, now: int, made: int, chance: float) -> Decision:
@@ -86,7 +96,7 @@ def _full(error: RateLimited, tries: int, options: Options, now: int, made: int,
     if error.hold:
         return Decision("held", tries, reason=_said(error), parked=f"limit:{error.hold}")
     wait = (error.retry_after or FIRST) * (1 + chance)
-    return _unless_over(Decision("due", tries, now + int(wait * 1000), _said(error)), options, made, error)
+    return _unless_over(Decision("due", tries, int(wait * 1000), _said(error)), options, now, made, error)
 
 
 def backoff(tries: int, chance: float) -> float:
@@ -117,8 +127,8 @@ def _said(error: BaseException) -> str:
     return logs.mask(str(error))
 
 
-def _unless_over(decision: Decision, options: Options, made: int, error: BaseException) -> Decision:
-    if decision.at <= made + options.retry_for * 1000:
+def _unless_over(decision: Decision, options: Options, now: int, made: int, error: BaseException) -> Decision:
+    if decision.due(now) <= made + options.retry_for * 1000:
         return decision
     return Decision(
         "dead",

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import orjson
 
 from receiver import keys, logs
-from receiver.event import new_id, now_ms
+from receiver.event import new_id
 from receiver.ledger import backfills, runs
 from receiver.ledger.accept import REPLAY, SLIPS
+from receiver.ledger.condition import time_of
 from receiver.routing.dead_letters import Filter
 
 if TYPE_CHECKING:
@@ -69,7 +70,8 @@ def start(
     """Begin to run jobs again (newest first, as `select` gives them), the oldest first; the replay's id."""
     found = new_id()
     pipe = redis.pipeline()
-    record(pipe, Replay(found, mode, "running" if jobs else "done", wanted, rate, by, now_ms(), len(jobs)))
+    state: State = "running" if jobs else "done"
+    record(pipe, Replay(found, mode, state, wanted, rate, by, time_of(redis), len(jobs)))
     for first in range(0, len(jobs), 1_000):
         pipe.lpush(keys.replay_jobs(found), *jobs[first : first + 1_000])
     if jobs:
@@ -88,7 +90,7 @@ def at_once(redis: Redis, mode: runs.Mode, jobs: Sequence[str], again: float, *,
         wanted = Filter(job=jobs[0] if len(jobs) == 1 else "")
         counts = {word: words.count(word) for word in ("ok", "open", "gone")}
         pipe = redis.pipeline()
-        record(pipe, Replay(found, mode, "done", wanted, 0, by, now_ms(), len(jobs), **counts))
+        record(pipe, Replay(found, mode, "done", wanted, 0, by, time_of(redis), len(jobs), **counts))
         pipe.execute()
     return words
 
@@ -118,8 +120,9 @@ def _advance(redis: Redis, found: str, again: float, slips: int) -> int:
         redis.srem(keys.replays_running(), found)
         return 0
     each = 1000 / float(rate) if rate and float(rate) else 0.0
-    began = max(int(last or 0), now_ms() - max(LAG, int(each)))
-    allowed = min(PAGE, int((now_ms() - began) / each)) if each else PAGE
+    now = time_of(redis)  # another host may have written `last`, and the next may go on from here
+    began = max(int(last or 0), now - max(LAG, int(each)))
+    allowed = min(PAGE, int((now - began) / each)) if each else PAGE
     allowed = min(allowed, slips - redis.llen(keys.rq_queue(REPLAY)))
     if allowed <= 0:
         return 0
@@ -170,11 +173,11 @@ def cancel(redis: Redis, found: str) -> Literal["cancelled", "over", "gone"]:
 
 def paced(redis: Redis, job: str, decision: Decision) -> Decision:
     """The decision about a run in the lane of replays that failed: its next try keeps to the rate, or comes not at all."""
-    at = runs.pace(redis, job, decision.at)
+    at = runs.pace(redis, job, decision.wait, decision.at)
     if at is None:
         reason = f"{decision.reason}; not tried again, for its replay was cancelled"
-        return replace(decision, state="dead", at=0, reason=reason)
-    return replace(decision, at=at)
+        return replace(decision, state="dead", wait=0, at=0, reason=reason)
+    return replace(decision, at=at) if at else decision
 
 
 def recorded(redis: Redis, count: int = 50) -> list[Replay]:

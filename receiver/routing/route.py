@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import orjson
 
 from receiver import logs
-from receiver.event import now_ms
 from receiver.ledger import read, runs
 from receiver.ledger.accept import QUEUE
 from receiver.ledger.runs import Ending, Opening
@@ -20,7 +19,6 @@ from receiver.routing.router import wants
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from receiver.event import Event
     from receiver.ledger.runs import Claim, Route
     from receiver.routing.options import Options
     from receiver.routing.plugins import Handler
@@ -74,8 +72,8 @@ def _put_off(process: Process, claim: Claim) -> bool:
     """End the run of an event that is not to be routed now; whether it was."""
     event = claim.event
     if not process.catalogue.may_route():
-        due = now_ms() + int(process.settings.worker.tick * 1000)
-        ending = Ending("due", due=due, reason="a newer catalogue routes", quiet=True)
+        tick = int(process.settings.worker.tick * 1000)
+        ending = Ending("due", wait=tick, reason="a newer catalogue routes", quiet=True)
     elif process.holding(f"source:{event.source}"):
         ending = held_by(claim, f"source:{event.source}")
     else:
@@ -112,16 +110,16 @@ def openings(process: Process, claim: Claim) -> list[Opening]:
     if claim.run > 1 and any(handler.options.was for handler in wanted):
         known = set(read.handlers_of(process.redis, claim.id))
     found = (
-        _open(handler, claim.event, next((name for name in handler.options.was if name in known), handler.id))
+        _open(handler, claim, next((name for name in handler.options.was if name in known), handler.id))
         for handler in wanted
     )
     return [opening for opening in found if opening is not None]
 
 
-def _open(handler: Handler, event: Event, name: str) -> Opening | None:
-    queue = queue_of(handler.options)
+def _open(handler: Handler, claim: Claim, name: str) -> Opening | None:
+    event, queue = claim.event, queue_of(handler.options)
     try:
-        if not wants(handler, event, now_ms()):
+        if not wants(handler, event, claim.now()):
             return None
         return Opening(name, queue, policy=pacing.policy(handler, event))
     except Exception as error:  # noqa: BLE001 - a filter is the user's code: its handler's job is dead, the others go on
@@ -129,7 +127,7 @@ def _open(handler: Handler, event: Event, name: str) -> Opening | None:
         attempt = {
             "run": 0,
             "outcome": "dead",
-            "ended": now_ms(),
+            "ended": claim.now(),
             "error": said,
             "reason": "its filter raised",
         }

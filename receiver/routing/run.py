@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from receiver import logs
-from receiver.event import now_ms
 from receiver.ledger import runs
 from receiver.ledger.accept import QUEUE
 from receiver.ledger.runs import Ending
@@ -58,8 +57,8 @@ def _put_off(process: Process, claim: Claim, ending: Ending, ended: Callable[[],
 
 def _elsewhere(process: Process, claim: Claim, name: str) -> Ending:
     if process.catalogue.elsewhere(name):
-        due = now_ms() + int(process.settings.worker.tick * 1000)
-        return Ending("due", claim.tries, due, "the handler is on another worker", quiet=True)
+        tick = int(process.settings.worker.tick * 1000)
+        return Ending("due", claim.tries, tick, "the handler is on another worker", quiet=True)
     log.warning("job.no_handler", job=claim.id, handler=name)
     reason = f"no living worker has the handler {name}"
     return Ending("held", claim.tries, reason=reason, parked=f"no_handler:{name}", quiet=True)

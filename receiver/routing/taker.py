@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, cast
 from redis.exceptions import RedisError
 
 from receiver import logs
-from receiver.event import now_ms
 from receiver.ledger import runs, turns
 from receiver.ledger.accept import REPLAY
 from receiver.ledger.runs import Ending
@@ -277,7 +276,7 @@ class Taker:
         """Let others have what was not begun: what is claimed is due again at once, and no try is counted."""
         slip, claim = work
         if claim is not None:
-            back = Ending("due", claim.tries, now_ms(), reason, quiet=True)
+            back = Ending("due", claim.tries, reason=reason, quiet=True)
             self._process.finish(claim, back, lambda _own: self._ended(slip))
             return
         self.under_way.pop(slip.id, None)

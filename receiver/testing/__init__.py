@@ -187,7 +187,8 @@ def _run(
         if raises and error is not None and not _on_purpose(error):
             raise error
     calls = tuple(zoho.calls[before:]) if zoho else ()
-    waits = [max(0.0, (decision.at - now_ms()) / 1000) if decision.at else 0.0 for _, decision in tried]
+    now = now_ms()
+    waits = [max(0, decision.due(now) - now) / 1000 for _, decision in tried]
     return [
         Outcome(decision.state, decision.reason, wait, decision.tries, error, calls)
         for (error, decision), wait in zip(tried, waits, strict=True)

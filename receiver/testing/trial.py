@@ -78,8 +78,9 @@ def attempted(
     errors = [error]
     if isinstance(attempt, Batch):
         errors = [cast("Exception | None", attempt.outcome(one, error)) for one in (attempt, *attempt.others)]
+    now = first.now()
     return [
-        (each, policy.decide(each, tries=tries, options=options, now=now_ms(), made=made, chance=0.5))
+        (each, policy.decide(each, tries=tries, options=options, now=now, made=made, chance=0.5))
         for each in errors
     ]
 
@@ -123,5 +124,6 @@ def _claim(handler: Handler, event: Event, tries: int, made: int) -> Claim:
         generation=0,
         lane="",
         made=made,
+        at=made,
         event=event,
     )

@@ -18,12 +18,13 @@ import orjson
 import pytest
 from faults_power import compiled
 from faults_rig import LEASE, ROOT, RULES, children, eventually
-from faults_verdict import begun, judge
+from faults_verdict import begun, job_of, judge
 
 from receiver import keys
 from receiver.event import Delivery, Event, new_id, now_ms
 from receiver.ledger import read, runs
 from receiver.ledger.accept import Record, accept
+from receiver.routing.policy import FIRST
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,9 +46,33 @@ def wrong_by(tmp_path: Path) -> Callable[[int], dict[str, str]]:
     return lambda seconds: {"LD_PRELOAD": str(library), "CLOCK_OFFSET": str(seconds)}
 
 
+def fails_once(house: House, tally: Tally) -> None:
+    """Send jobs that fail at first, and see by a clock that is right that none is tried again before its backoff, or much later."""
+    sent = house.load.send(8, do="once")
+    began = {
+        each.number: eventually(lambda each=each: begun(house, "begin", each)) and time.time()
+        for each in sent
+    }
+    tally.injected += 1
+    again: dict[int, float] = {}
+    while len(again) < len(sent):
+        for each in sent:
+            if each.number not in again and len(begun(house, "begin", each)) > 1:
+                again[each.number] = time.time()
+        assert time.time() < max(began.values()) + FIRST * 1.1 + 15, sorted(set(began) - set(again))
+        time.sleep(0.1)
+    waits = [again[number] - since for number, since in began.items()]
+    assert min(waits) >= FIRST * 0.9 - 1, waits  # the first was seen a little late
+    tally.take(sent, judge(house, sent))
+    for each in sent:
+        assert len(begun(house, "begin", each)) == 2
+        first, _ = job_of(house, each, "apply").attempts
+        assert FIRST * 900 <= first["due"] - first["ended"] <= FIRST * 1100
+
+
 @fault("F39", "clocks an hour ahead and an hour behind", long=2)
 def test_f39_clock_jumps(house: House, tally: Tally, wrong_by: Callable[[int], dict[str, str]]) -> None:
-    """A web process and a worker that are wrong about the time take and handle all the same, once."""
+    """A web process and a worker that are wrong about the time take and handle all the same, once; what fails waits its backoff."""
     for seconds in (3600, -3600):
         wrong = wrong_by(seconds)
         house.with_only()
@@ -58,6 +83,7 @@ def test_f39_clock_jumps(house: House, tally: Tally, wrong_by: Callable[[int], d
             tally.take(sent, judge(house, sent))
             told = house.ran("tell")
             assert {told[each.number] for each in sent} == {1}
+            fails_once(house, tally)
         for each in (web, worker):
             each.kill()
 
@@ -75,6 +101,7 @@ def test_f40_clock_skew(house: House, tally: Tally, wrong_by: Callable[[int], di
         assert read.totals(house.redis)["lost"] == lost
         applied = house.ran("apply")
         assert {applied[each.number] for each in sent} == {1}
+        fails_once(house, tally)
     for each in workers:
         each.kill()
 

@@ -197,7 +197,18 @@ def claim_of(house: House, depth: int = 2, handler: str = "rooms.a", record_id: 
     """A run of a handler on an event that is so deep."""
     event = house.accept("crm.Deals.created", record_id=record_id, depth=depth)
     return runs.Claim(
-        "j", f"{event.id}:{handler}", 1, "w", 0, 0, suspect=False, generation=0, lane="", made=0, event=event
+        "j",
+        f"{event.id}:{handler}",
+        1,
+        "w",
+        0,
+        0,
+        suspect=False,
+        generation=0,
+        lane="",
+        made=0,
+        at=0,
+        event=event,
     )
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 def wrote(home: House, event: Event, values: dict[str, Any]) -> None:
     """What the Zoho client says before it sends a write of this handler's job."""
     job = f"{event.id}:rooms.writer"
-    claim = runs.Claim("j", job, 1, "w", 0, 0, suspect=False, generation=0, lane="", made=0, event=event)
+    claim = runs.Claim(
+        "j", job, 1, "w", 0, 0, suspect=False, generation=0, lane="", made=0, at=0, event=event
+    )
     echoes.remember(home.redis, [claim], "crm", "Deals", event.record_id, values)
 
 

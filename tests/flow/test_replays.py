@@ -109,7 +109,7 @@ def test_a_replay_keeps_to_its_rate_and_has_no_debt(
     """At five a second there are five in a second, whatever time passed without a worker before; the least rate still moves."""
     does.error = None
     clock = [time.time_ns() // 1_000_000]
-    monkeypatch.setattr(replays, "now_ms", lambda: clock[0])
+    monkeypatch.setattr(replays, "time_of", lambda _: clock[0])
     found = begin(home, rate=5)
     given = []
     for step in (0, 199, 1, 400, 60_000, 0):

@@ -1,5 +1,5 @@
 -- Taking an event or a job for one run: a compare-and-set.
--- Answers {'ok', tries, deaths, suspect, generation, lane, made, and what `told` says} or {why not}.
+-- Answers {'ok', tries, deaths, suspect, generation, lane, made, now, and what `told` says} or {why not}.
 
 -- An event as it is kept, with its sequence, the delivery whose line tells it, and what it learnt later: {seq, delivery, cause,
 -- depth, kept}; none where it is gone.
@@ -13,7 +13,7 @@ local function told(event)
 end
 
 local function claimed(found, it)
-  return { 'ok', found[4] or '0', found[5] or '0', found[6] or '', found[7] or '0', found[8] or '', found[9] or '0', unpack(it) }
+  return { 'ok', found[4] or '0', found[5] or '0', found[6] or '', found[7] or '0', found[8] or '', found[9] or '0', instant, unpack(it) }
 end
 
 -- What a claim looks at; of a job its limits too, of an event what tells it.

@@ -1,16 +1,18 @@
 -- End runs: attempt record, state, indexes and the next due time in one step. A run that is not the job's own is refused.
--- ARGV: iso, and as JSON a list per run: kind, id, run, token of its claim, state (done, due, skipped, dead, held), due (ms), tries,
---   reason, attempt (JSON or ''), zoho calls, received (ms), quiet ('1': nothing is counted, the run never began), parked reason
+-- ARGV: iso, and as JSON a list per run: kind, id, run, token of its claim, state (done, due, skipped, dead, held), the time that
+--   was named for state due (ms, or '0': after the wait), wait (ms, from now), tries, reason, attempt (JSON or ''), zoho calls,
+--   received (ms), quiet ('1': nothing is counted, the run never began), parked reason
 -- Answers per run 'ok', 'fenced' or 'error: ...'. One that was ended just so before, whose answer was lost, is 'ok' again.
 
 local iso = ARGV[1]
 local waits, recent = {}, {}
 
-local function finish(kind, id, run, token, state, due, tries, reason, attempt, calls, received, quiet, parked)
+local function finish(kind, id, run, token, state, due, wait, tries, reason, attempt, calls, received, quiet, parked)
   local key = key_of(kind, id)
   local found = redis.call('HMGET', key, 'state', 'run', 'worker', 'policy', 'due')
   if found[2] ~= run or found[3] ~= token then return 'fenced' end
   if found[1] ~= 'running' then return found[1] == state and 'ok' or 'fenced' end
+  if state == 'due' and due == '0' then due = int(now + tonumber(wait)) end
   -- A pause that was ended a moment ago would hold this run until somebody looks again.
   local pause = state == 'held' and string.match(parked, '^paused:(.+)$')
   if pause and redis.call('SISMEMBER', K.paused(), pause) == 0 then state, due, reason = 'due', instant, '' end

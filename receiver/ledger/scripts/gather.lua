@@ -1,7 +1,8 @@
 -- Take along what waits in the batch of a job that was just claimed: each becomes a run of its own, under the same claim.
 -- A suspect is left where it is, for it runs alone. What was taken along leaves the queue of a limit, where the lead has its place.
 -- ARGV: job that leads, worker (the token of its claim), lease (ms), how many at most, bytes of data at most
--- Uses claiming.lua. Answers per job a list told flat: id, run, tries, deaths, generation, lane, made, and what `told` says.
+-- Uses claiming.lua. Answers per job a list told flat: id, run, tries, deaths, generation, lane, made, now, and what `told`
+--   says.
 
 local lead, worker, lease, most, room = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local found = redis.call('HMGET', K.job(lead), 'state', 'worker', 'policy', 'lane')
@@ -23,7 +24,7 @@ local function take(job)
   if policy.limit then redis.call('ZREM', K.limit_queue(policy.limit), job) end
   shift(job, 'due', 'running')
   room = room - #said[5]
-  tell(answers, { job, run, it[4] or '0', it[5] or '0', it[6] or '0', it[7] or '', it[8] or '0', unpack(said) })
+  tell(answers, { job, run, it[4] or '0', it[5] or '0', it[6] or '0', it[7] or '', it[8] or '0', instant, unpack(said) })
   taken = taken + 1
 end
 

@@ -122,7 +122,7 @@ def _retrying(seed: Seed) -> str:
     }
     for run in (1, 2):
         seed.redis.hset(keys.job(job_id(event.id, "invoices.move_paid_deal")), "due", now_ms() - 1)
-        seed.run(event, "invoices.move_paid_deal", "due", run=run, tries=run, due=now_ms() + 20_000 * run, error=error,
+        seed.run(event, "invoices.move_paid_deal", "due", run=run, tries=run, at=now_ms() + 20_000 * run, error=error,
                  reason="Unavailable: crm PUT /crm/v8/Deals: Zoho answered HTTP 503", took=912)  # fmt: skip
     return str(event.id)
 
