@@ -44,8 +44,20 @@ def chromium() -> str | None:
     return shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """What the fault suite and the test against a model have a long form for."""
+    parser.addoption(
+        "--long", action="store_true", help="the counts of a release, and the rows that take minutes"
+    )
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Processes that share the tests begin with the long ones, lest one be left alone with them at the end."""
+    """Processes that share the tests begin with the long ones, lest one be left alone with them at the end. In the long form none
+    is held to two minutes.
+    """
+    if config.getoption("long"):
+        for item in items:
+            item.add_marker(pytest.mark.timeout(4 * 3600), append=False)
 
     def place(item: pytest.Item) -> tuple[int, bool]:
         name = item.nodeid

@@ -32,9 +32,6 @@ COLUMNS = ("fault", "injected", "accepted", "handled", "lost", "double", "recove
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Seen only where this folder is named on the command line; the ordinary run is the short form."""
     group = parser.getgroup("faults")
-    group.addoption(
-        "--long", action="store_true", help="the counts of a release, and the rows that take minutes"
-    )
     group.addoption("--share", type=float, default=1.0, help="part of the long counts, 0.1 for a night's run")
     group.addoption("--minutes", type=float, default=0, help="length of the soak, F52; 0 leaves it out")
     group.addoption("--seed", type=int, default=None, help="of all that is random here")
@@ -51,18 +48,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def is_long(config: pytest.Config) -> bool:
     """Whether this is the long form."""
-    return bool(config.getoption("long", default=False))
+    return bool(config.getoption("long"))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A row without a short form is skipped in the ordinary run; in the long one none is held to two minutes."""
+    """A row without a short form is skipped in the ordinary run."""
     for item in items:
         mark = item.get_closest_marker("fault")
         if mark is None:
             continue
-        if is_long(config):
-            item.add_marker(pytest.mark.timeout(4 * 3600))
-        elif not mark.kwargs.get("short"):
+        if not is_long(config) and not mark.kwargs.get("short"):
             item.add_marker(pytest.mark.skip(reason="long form only: python -m pytest tests/faults --long"))
 
 

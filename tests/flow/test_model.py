@@ -1,9 +1,17 @@
-"""The engine against a model: random deliveries, duplicates, failures, deaths, lost slips, pauses and replays; at the end they agree."""
+"""The engine against a model: random deliveries, duplicates, failures, deaths, workers that stall and come back too late, lost slips,
+pauses and replays; at the end they agree.
+
+    python -m pytest tests/flow/test_model.py --long -n 0
+
+looks at thousands of them.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,10 +34,24 @@ if TYPE_CHECKING:
     from tests.flow.conftest import House, MakeHouse
 
 STEPS = st.lists(st.sampled_from(["raise", "later", "skip", "never"]), max_size=3)
+COMES_TO = {"ok": "done", "skip": "skipped", "never": "dead", "raise": "due", "later": "due"}
+"""What a job comes to by the word of its run."""
+COSTS_A_TRY = ("raise", "never")
+STATES: tuple[runs.State, ...] = ("done", "skipped", "dead", "due", "held")
+EXAMPLES, LONG = 30, 4_000
+
+
+@dataclass
+class Stalled:
+    """A claim whose worker stands still. `taken`: the sweep came by when its lease was over; `leads`: a slip led to it."""
+
+    claim: runs.Claim
+    leads: bool
+    taken: bool = False
 
 
 class Engine(RuleBasedStateMachine):
-    """One house; the model is what was accepted and what its handler will do, try by try."""
+    """One house; the model is what was accepted, what its handler will do, try by try, and what it said so far."""
 
     make: MakeHouse
     events = Bundle("events")
@@ -38,18 +60,21 @@ class Engine(RuleBasedStateMachine):
     def build(self) -> None:
         """A house with three handlers: one that follows its script, one in order per record, one that takes batches one by one."""
         self.script: dict[str, list[str]] = {}
-        self.ran: dict[str, int] = {}
+        self.said: dict[str, list[str]] = {}
+        self.since_replay: dict[str, list[str]] = {}
+        self.word: tuple[str, str] | None = None
+        self.replays = 0
+        self.stalled: list[Stalled] = []
         self.ordered: dict[str, list[int]] = {}
         self.gathered: dict[str, int] = {}
         self.facts: dict[str, str] = {}
-        self.replayed: set[str] = set()
         machine = self
 
         @on("crm.A.x", retries=5)
         def follows(event: Any) -> None:
-            machine.ran[event.id] = machine.ran.get(event.id, 0) + 1
             todo = machine.script[event.id]
             word = todo.pop(0) if todo else "ok"
+            machine.word = (event.id, word)
             if word == "raise":
                 raise ValueError(word)
             if word == "later":
@@ -89,6 +114,7 @@ class Engine(RuleBasedStateMachine):
         assert answer.new == (event.id,)
         self.facts[f"fact {fact}"] = event.id
         self.script[event.id] = list(todo)
+        self.said[event.id], self.since_replay[event.id] = [], []
         return event.id
 
     @rule(count=st.integers(1, 4))
@@ -102,23 +128,73 @@ class Engine(RuleBasedStateMachine):
             self.go_on(claim)
 
     def go_on(self, claim: runs.Claim) -> None:
-        """What a worker does with a claim."""
+        """What a worker does with a claim; the model hears what the handler said."""
         from receiver.routing import route
         from receiver.routing import run as running
 
-        if claim.kind == "e":
-            for job in route.route(self.home.process, [claim]):
-                running.run_job(self.home.process, job)
-        else:
-            running.run_job(self.home.process, claim)
+        jobs = route.route(self.home.process, [claim]) if claim.kind == "e" else [claim]
+        for job in jobs:
+            self.word = None
+            state = running.run_job(self.home.process, job)
+            if self.word is not None:
+                event, word = self.word
+                assert state == COMES_TO[word]
+                self.said[event].append(word)
+                self.since_replay[event].append(word)
 
     @rule(count=st.integers(1, 3))
     def die(self, count: int) -> None:
         """A worker takes slips and runs, and what comes along with a batch, and is gone."""
         for slip in self.home.slips(count):
-            claim = runs.claim(self.home.redis, *slip.ids(), "dead", 0.01, alone=True)
+            claim = runs.claim(self.home.redis, *slip.ids(), "dead", 0.005, alone=True)
             if not isinstance(claim, str) and claim.id.endswith("rooms.gathers"):
-                runs.gather(self.home.redis, claim, 0.01, 2)
+                runs.gather(self.home.redis, claim, 0.005, 2)
+
+    @rule(count=st.integers(1, 3))
+    def stall(self, count: int) -> None:
+        """A worker takes slips and runs, and what comes along with a batch, and stands still before it does anything."""
+        for slip in self.home.slips(count):
+            claim = runs.claim(self.home.redis, *slip.ids(), "stalled", 0.005, alone=True)
+            if isinstance(claim, str):
+                continue
+            self.stalled.append(Stalled(claim, leads=True))
+            if claim.id.endswith("rooms.gathers"):
+                company = runs.gather(self.home.redis, claim, 0.005, 2)
+                self.stalled += [Stalled(each, leads=False) for each in company]
+
+    @rule(which=st.integers(0, 9), state=st.sampled_from(STATES))
+    def come_back(self, which: int, state: runs.State) -> None:
+        """A worker that stood still goes on: a run that nobody took away is still its own, whatever its lease; any other is refused."""
+        if not self.stalled:
+            return
+        late = self.stalled.pop(which % len(self.stalled))
+        if late.taken:
+            self.refused(late.claim, state)
+        elif late.leads:
+            self.go_on(late.claim)
+
+    def refused(self, claim: runs.Claim, state: runs.State) -> None:
+        """Whatever is done in the name of a run that was taken away, nothing comes of it."""
+        redis = self.home.redis
+        before = self.ledger()
+        assert runs.renew(redis, 5, [(claim.member, claim.run, claim.worker)]) == [False]
+        ending = runs.Ending(state, 9, 0, "late", '{"outcome": "late"}', 1, "late" if state == "held" else "")
+        assert runs.finish(redis, claim, ending) is False
+        if claim.kind == "e":
+            opening = runs.Opening("rooms.late")
+            assert runs.route(redis, claim, [opening], lease=5, again=5, claim_first=True) is None
+        else:
+            assert runs.gather(redis, claim, 5, 2) == []
+        assert self.ledger() == before
+
+    def ledger(self) -> dict[bytes, bytes]:
+        """Everything that is kept."""
+        redis = self.home.redis
+        found = sorted(redis.keys("zh:*"))
+        pipe = redis.pipeline(transaction=False)
+        for key in found:
+            pipe.dump(key)
+        return dict(zip(found, pipe.execute(), strict=True))
 
     @rule()
     def lose_slips(self) -> None:
@@ -129,8 +205,19 @@ class Engine(RuleBasedStateMachine):
     @rule()
     def sweep(self) -> None:
         """Time passes, and the sweep comes by."""
-        time.sleep(0.03)
+        time.sleep(0.01)
         self.home.sweeper.once()
+        for late in self.stalled:
+            late.taken = True
+
+    @rule()
+    def wait_for_retries(self) -> None:
+        """What failed waits ten seconds and more by policy; here its time has come."""
+        for job in read.jobs_in(self.home.redis, "due", count=500):
+            self.home.redis.hset(f"zh:j:{job.id}", mapping={"due": 0, "given": 0})
+            if self.home.redis.zscore("zh:due", f"j:{job.id}") is not None:
+                self.home.redis.zadd("zh:due", {f"j:{job.id}": 0})
+        self.sweep()
 
     @rule(what=st.sampled_from(["handler:rooms.follows", "source:crm"]))
     def pause(self, what: str) -> None:
@@ -150,10 +237,14 @@ class Engine(RuleBasedStateMachine):
         """An operator retries a job, whatever it is; an open one is left alone."""
         job = f"{event}:rooms.follows"
         before = {row.id: row.state for row in read.jobs(self.home.redis, [job])}.get(job)
+        words = self.since_replay[event]
+        over = COMES_TO[words[-1]] if words else "due"
+        assert before == over if over != "due" else before in (None, *rows.OPEN)
         word = runs.replay(self.home.redis, "j", job)
         assert word == ("gone" if before is None else "open" if before in rows.OPEN else "ok")
         if word == "ok":
-            self.replayed.add(event)
+            self.replays += 1
+            words.clear()
 
     @invariant()
     def counts_agree(self) -> None:
@@ -163,10 +254,26 @@ class Engine(RuleBasedStateMachine):
             assert read.states(self.home.redis)["events"] == len(self.script)
 
     def teardown(self) -> None:
-        """Everything is let run to its end; then each event was run at least once by each handler that wants it."""
+        """Everything is let run to its end; then each event was run at least once by each handler that wants it. So it is once more
+        when all of them are replayed, and what stood still until now says its word.
+        """
         if not hasattr(self, "home"):
             return
         self.resume()
+        self.stall(len(STATES))
+        self.sweep()
+        for state in STATES:
+            self.come_back(-1, state)
+        self.settle()
+        for event in self.script:
+            self.replay(event)
+        self.settle()
+        for late in self.stalled:
+            assert late.taken
+            self.refused(late.claim, "done")
+
+    def settle(self) -> None:
+        """Time passes until nothing is left to do."""
         limit = time.monotonic() + 20
         while self.open():
             assert time.monotonic() < limit, (
@@ -174,12 +281,7 @@ class Engine(RuleBasedStateMachine):
                 read.states(self.home.redis),
                 read.parked_work(self.home.redis),
             )
-            # What failed waits ten seconds and more by policy; here its time has come.
-            for job in read.jobs_in(self.home.redis, "due", count=500):
-                self.home.redis.hset(f"zh:j:{job.id}", mapping={"due": 0, "given": 0})
-                if self.home.redis.zscore("zh:due", f"j:{job.id}") is not None:
-                    self.home.redis.zadd("zh:due", {f"j:{job.id}": 0})
-            self.sweep()
+            self.wait_for_retries()
             self.home.sweeper.recheck()
             self.work(100)
         self.judge()
@@ -202,10 +304,15 @@ class Engine(RuleBasedStateMachine):
             assert jobs["rooms.orders"].state == jobs["rooms.gathers"].state == "done"
             assert jobs["rooms.gathers"].tries == (row.event.seq % 3 == 0)
             assert self.gathered[event] >= 1 + jobs["rooms.gathers"].tries
-            assert jobs["rooms.follows"].state in {"done", "skipped", "dead"}
-            assert self.ran[event] >= 1
-            if jobs["rooms.follows"].state == "done":
-                assert self.script[event] == []
+            words, follows = self.since_replay[event], jobs["rooms.follows"]
+            assert follows.state == COMES_TO[words[-1]] != "due"
+            assert follows.tries == sum(word in COSTS_A_TRY for word in words)
+            told = [attempt["outcome"] for attempt in follows.attempts if attempt["outcome"] != "lost"]
+            assert told == [COMES_TO[word] for word in self.said[event]]
+        counted = read.counted(redis)
+        ends = Counter(COMES_TO[word] for words in self.said.values() for word in words)
+        assert {state: counted.get(f"{state}:rooms.follows", 0) for state in ends} == ends
+        assert counted.get("replayed", 0) == self.replays
         for seqs in self.ordered.values():
             assert seqs == sorted(seqs), "an order was broken"
         assert sum(len(seqs) for seqs in self.ordered.values()) == len(self.script)
@@ -215,13 +322,15 @@ class Engine(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(110)
-def test_the_engine_agrees_with_its_model(house: MakeHouse) -> None:
-    """No sequence of accepts, works, deaths, losses, pauses and replays loses an event, breaks an order or runs a fact twice."""
+def test_the_engine_agrees_with_its_model(house: MakeHouse, request: pytest.FixtureRequest) -> None:
+    """No sequence of accepts, works, deaths, stalls, losses, pauses and replays loses an event, breaks an order, runs a fact twice or
+    lets a run say anything that is no longer its own.
+    """
     machine = type("Bound", (Engine,), {"make": staticmethod(house)})
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=40,
+            max_examples=LONG if request.config.getoption("long") else EXAMPLES,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
