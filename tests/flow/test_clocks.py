@@ -12,7 +12,7 @@ from receiver import RetryLater, keys, on
 from receiver.errors import InvalidRequest
 from receiver.ledger import read, runs
 from receiver.ledger.condition import time_of
-from receiver.routing import replays
+from receiver.routing import replays, route
 from receiver.routing.catalogue import Catalogue
 from tests.flow.conftest import plugged
 
@@ -197,3 +197,61 @@ def test_a_replay_keeps_its_rate(house: MakeHouse, shift: Callable[[float], None
     assert len(dues) == 2
     assert began + 9_000 <= dues[0] <= dues[1] - 500 <= now(home) + 11_000
     assert replays.one(home.redis, found).ok == 2
+
+
+def test_time_on_hold_is_none_in_which_it_was_tried(house: MakeHouse) -> None:
+    """A job with an hour for its tries is held for two, and then fails: it is tried again."""
+
+    @on("**", retry_for="1h")
+    def handler(event):
+        raise ValueError("not today")
+
+    home = house(handler)
+    event = home.accept()
+    home.work()
+    job = job_of(home, event.id).id
+    runs.pause(home.redis, "handler:rooms.handler")
+    home.process.forget_pauses()
+    home.redis.zadd(keys.due(), {f"j:{job}": 0})
+    home.redis.hset(keys.job(job), mapping={"due": 0, "given": 0})
+    home.sweeper.once()
+    home.work()
+    assert job_of(home, event.id).state == "held"
+    began = now(home) - 2 * HOUR * 1000
+    home.redis.hset(keys.job(job), "made", began)
+    for index in (keys.jobs_in_state("held"), keys.jobs_of_handler("rooms.handler", "held")):
+        home.redis.zadd(index, {job: began})
+    runs.resume(home.redis, "handler:rooms.handler")
+    home.process.forget_pauses()
+    home.sweeper.once()
+    home.work()
+    found = job_of(home, event.id)
+    assert (found.state, found.tries) == ("due", 2)
+
+
+def test_what_waited_for_its_turn_has_all_its_time(house: MakeHouse) -> None:
+    """A job that could not begin for two hours is not given up at its first failure: its time is counted from its first run."""
+
+    @on("**", retry_for="1h", concurrency=1)
+    def handler(event):
+        raise ValueError("not today")
+
+    home = house(handler)
+    first, second = home.accept(), home.accept()
+    job = f"{first.id}:rooms.handler"
+    taken = [runs.claim(home.redis, "e", each.id, 1, "w", 5) for each in (first, second)]
+    (running,) = route.route(home.process, taken)
+    assert running.id == job
+    waits = job_of(home, second.id)
+    home.redis.hset(keys.job(waits.id), "made", now(home) - 2 * HOUR * 1000)
+    assert runs.claim(home.redis, "j", waits.id, 1, "w", 5) == "limit"
+    runs.finish(home.redis, running, runs.Ending("done"))
+    drain_once(home)
+    found = job_of(home, second.id)
+    assert (found.state, found.tries) == ("due", 1)
+
+
+def drain_once(home: House) -> None:
+    """Sweep and work once."""
+    home.sweeper.once()
+    home.work()

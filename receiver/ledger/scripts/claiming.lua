@@ -45,6 +45,11 @@ local function claim(kind, id, run, token, lease, alone, iso)
   if why then return { why } end
 
   redis.call('HSET', key, 'state', 'running', 'run', int(run), 'worker', token, 'since', instant)
+  -- How long a job is tried is counted from its first run: what it waited for before is not its fault.
+  if kind == 'j' and run == 1 then
+    found[9] = instant
+    redis.call('HSET', key, 'made', instant)
+  end
   if alone == '1' then redis.call('HSET', key, 'alone', '1') end
   due_at(kind, id, now + lease)
   if kind == 'j' then shift(id, state, 'running') end

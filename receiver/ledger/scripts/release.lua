@@ -9,6 +9,9 @@ for _, held in ipairs(members) do
     redis.call('HSET', key, 'state', 'due', 'due', int(now), 'given', 0)
     redis.call('HDEL', key, 'reason')
     if kind == 'j' then
+      -- The time on hold is none in which it was tried.
+      local since = redis.call('ZSCORE', K.jobs_in_state('held'), id)
+      if since then redis.call('HINCRBY', key, 'made', int(now - tonumber(since))) end
       shift(id, 'held', 'due')
       local policy = redis.call('HGET', key, 'policy')
       policy = policy and cjson.decode(policy)
