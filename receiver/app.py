@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
 from redis.retry import Retry
 from starlette.applications import Starlette
 
@@ -25,6 +26,7 @@ from receiver.intake.uses import Labels, Uses
 from receiver.ledger.connect import check, connect, connect_door
 from receiver.ledger.line import Line
 from receiver.ledger.witness import Witness
+from receiver.zoho import probe
 from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
@@ -54,8 +56,7 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> W
     logs.setup(settings)
     redis = connect(settings)
     spool, witness = Spool.of(settings), Witness.of(settings)
-    drain = _drain(settings, spool, witness)
-    vault = Vault.open_or_make(settings)
+    vault, drain = _drain(settings, spool, witness)
     at_the_door = connect_door(settings)
     keyring = Keyring(settings, vault, at_the_door)
     line = Line(
@@ -93,8 +94,11 @@ def build(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> W
     return Web(settings, door, pages, stopping)
 
 
-def _drain(settings: Settings, spool: Spool, witness: Witness) -> Drain:
-    """The drain, with a Redis that is fit or, where the spool can stand in for it, one that does not answer."""
+def _drain(settings: Settings, spool: Spool, witness: Witness) -> tuple[Vault, Drain]:
+    """The vault and the drain, with a Redis that is fit or, where the spool can stand in for it, one that does not answer.
+
+    Raises SettingsError where Redis has sealed what this vault does not open; where it does not answer the drain says so later.
+    """
     deadline = settings.redis.deadline
     redis = connect(
         settings,
@@ -105,9 +109,11 @@ def _drain(settings: Settings, spool: Spool, witness: Witness) -> Drain:
     )
     try:
         check(redis)
-    except LedgerUnavailable as error:
+        vault = probe.vault(settings, redis)
+    except (LedgerUnavailable, RedisError, OSError) as error:
         if spool.broken:
             raise
         logs.get("spool").error("redis.away", error=str(error), effect="deliveries go to the spool")
-        return Drain(spool, redis, settings, witness, fit=False)
-    return Drain(spool, redis, settings, witness, fit=True)
+        vault = Vault.open_or_make(settings)
+        return vault, Drain(spool, redis, settings, witness, vault, fit=False)
+    return vault, Drain(spool, redis, settings, witness, vault, fit=True)

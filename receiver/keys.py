@@ -412,6 +412,11 @@ def customers() -> str:
     return "zh:customers"
 
 
+def probe() -> str:
+    """String: a word that the project's key has sealed, by which a process finds out that it has another. Kept; sealed anew with all else."""
+    return "zh:probe"
+
+
 def invitation(digest: str) -> str:
     """String: a consent link that is out, JSON, under a digest of its token. Seven days, or until it is used."""
     return f"zh:invite:{digest}"

@@ -27,6 +27,9 @@ SPOOL_QUARANTINED = _gauge(
 )
 SPOOL_BROKEN = _gauge("zohook_spool_broken", "1 while the spool of this host cannot be used")
 
+KEY_WRONG = _gauge(
+    "zohook_key_wrong", "1 while this host's key is not the one that sealed what lies in Redis"
+)
 REDIS_MEMORY_SHARE = _gauge("zohook_redis_memory_share", "Used part of the memory that Redis may use, 0 to 1")
 LEDGER_BREAKS = Counter(
     "zohook_ledger_breaks",

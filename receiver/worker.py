@@ -30,6 +30,7 @@ from receiver.routing.taker import Taker
 from receiver.routing.waker import Waker
 from receiver.settings import Settings
 from receiver.sources import expected_types
+from receiver.zoho import probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -234,6 +235,7 @@ def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ())
     logs.setup(settings)
     redis = connect(settings)
     check(redis)
+    probe.vault(settings, redis)
     process = Process(settings, redis)
     processes.become(process)
     listed = expected_types(settings.sources)

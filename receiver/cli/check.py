@@ -89,12 +89,15 @@ def _redis(settings: Settings) -> Iterator[str]:
     from receiver.ledger.condition import FULL, breaks, memory
     from receiver.ledger.connect import check
     from receiver.ledger.witness import MEANS
+    from receiver.zoho import probe
+    from receiver.zoho.vault import Vault
 
     with glance(settings) as redis:
         if redis is None:
             return
         try:
             check(redis)
+            probe.look(redis, Vault.of(settings))
             room = memory(redis)
             if room.word != "ok":
                 yield (

@@ -88,6 +88,24 @@ def drop(
         typer.echo(f"{name} is dropped. Zohook makes its CRM channels anew within seconds.")
 
 
+@app.command()
+def anew(*, folder: Folder = None) -> None:
+    """Begin with the key that is there now, or a new one, after the old one was lost for good. What only that one opens stays lost."""
+    from receiver.zoho import probe
+
+    with _vault(folder) as (redis, vault):
+        lost = probe.anew(redis, vault)
+        typer.echo(
+            f"{_name(vault.keys[0])} is the key from now on; {lost} secrets open with no key and are lost."
+        )
+        typer.echo(
+            "Start Zohook, and connect each connection again; it makes its CRM channels anew by itself."
+        )
+        typer.echo(
+            "Sources whose secret it made up have new ones: `zohook source show` says what to type into Zoho."
+        )
+
+
 @contextmanager
 def _vault(folder: Path | None) -> Iterator[tuple[Redis, Vault]]:
     from receiver.cli.opened import ledger

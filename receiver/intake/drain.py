@@ -27,6 +27,7 @@ from receiver.ledger import spools
 from receiver.ledger.accept import accept
 from receiver.ledger.condition import FULL, memory
 from receiver.ledger.connect import check
+from receiver.zoho import probe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from receiver.ledger.condition import Memory
     from receiver.ledger.witness import Witness
     from receiver.settings import Settings
+    from receiver.zoho.vault import Vault
 
 log = logs.get("spool")
 MOST, LARGEST = 128, 4 * 2**20
@@ -53,13 +55,14 @@ class Drain:
     """The draining side of one process, and its eye on Redis. `fit`: whether Redis has passed `check` already."""
 
     def __init__(
-        self, spool: Spool, redis: Redis, settings: Settings, witness: Witness, *, fit: bool
+        self, spool: Spool, redis: Redis, settings: Settings, witness: Witness, vault: Vault, *, fit: bool
     ) -> None:
-        self._spool, self._redis, self._witness = spool, redis, witness
+        self._spool, self._redis, self._witness, self._vault = spool, redis, witness, vault
         self._tick = settings.spool.tick
         self._again, self._cap = settings.worker.again, settings.web.rejects_per_minute
         self._slips = settings.worker.slips
         self._fit, self._answers = fit, fit
+        self._key_wrong = False
         self._complaint = ""
         self._looked = self._told = 0.0
         self._told_of_rows = False
@@ -149,6 +152,8 @@ class Drain:
             room = memory(self._redis)
             if not self._answers or not self._fit:
                 check(self._redis)
+            if not self._answers or not self._fit or self._key_wrong:
+                self._hold_key()
         except (RedisError, OSError, LedgerUnavailable):
             self._answers = False
             return
@@ -161,6 +166,24 @@ class Drain:
         self._tell_room(room)
         with suppress(RedisError):  # refused while Redis is full; the next look comes
             self._witness.look(self._redis)
+
+    def _hold_key(self) -> None:
+        """Say loudly that this process has another key than the ledger, where Redis was away when it started, or was exchanged.
+
+        It goes on: what is signed with a secret of the settings is good all the same.
+        """
+        try:
+            probe.hold(self._redis, self._vault)
+        except SettingsError as error:
+            if not self._key_wrong:
+                effect = "deliveries with secrets derived from it are refused with 401"
+                log.error("key.wrong", reason=str(error), effect=effect)  # noqa: TRY400 - where in our code says nothing
+            self._key_wrong = True
+        else:
+            if self._key_wrong:
+                log.info("key.right")
+            self._key_wrong = False
+        metrics.KEY_WRONG.set(self._key_wrong)
 
     def _tell_room(self, room: Memory) -> None:
         word = "" if room.word == "ok" else f"redis.{room.word}"

@@ -19,9 +19,8 @@ from receiver.routing.sweep import hold_lease
 from receiver.upkeep import channels, retention
 from receiver.upkeep.forward import Forwarder
 from receiver.upkeep.unverified import Unverified
-from receiver.zoho import Clients
+from receiver.zoho import Clients, probe
 from receiver.zoho.scopes import drift
-from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -97,7 +96,7 @@ def main(settings: Settings) -> int:
     logs.setup(settings)
     redis = connect(settings)
     check(redis)
-    clock = Clock(settings, redis, Clients(redis, settings, Vault.open_or_make(settings)))
+    clock = Clock(settings, redis, Clients(redis, settings, probe.vault(settings, redis)))
 
     def stop(_signum: int, _frame: Any) -> None:
         clock.stopping.set()

@@ -35,6 +35,8 @@ def reseal(redis: Redis, vault: Vault) -> int:
     """Seals everything with the first key; how many blobs there are. What others write meanwhile stays theirs. Raises
     SettingsError where a blob needs a key that is lost.
     """
+    if probe := cast("bytes | None", redis.get(keys.probe())):
+        redis.set(keys.probe(), vault.rotate(text(probe)), xx=True)
     count = sum(_reseal_told(redis, vault, key) for key in _told(redis))
     for key, field in _places(redis):
         for _ in range(TRIES):

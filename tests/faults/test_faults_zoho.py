@@ -309,7 +309,9 @@ def test_f37_holder_killed(house: House, tally: Tally) -> None:
 
 @fault("F38", "encryption key rotated, missing and wrong", short=1, long=20)
 def test_f38_keys(house: House, tally: Tally) -> None:
-    """A new key before the old one reads everything; a wrong one is said to be wrong, and makes no call."""
+    """A new key before the old one reads everything; a wrong one is said to be wrong, and makes no call; with none, or with another
+    than the ledger knows, nothing starts.
+    """
     settings = house.settings()
     for _ in range(tally.count):
         rotated = Vault(f"{Fernet.generate_key().decode()},{settings.key}")
@@ -324,4 +326,12 @@ def test_f38_keys(house: House, tally: Tally) -> None:
         ended = house.command("check", ZOHOOK_KEY="no key")
         assert ended.returncode == 2
         assert "key" in ended.stderr
-        tally.injected += 3
+        starts = (("web", "--port", "0"), ("worker",), ("clock",), ("up",))
+        for key in ("", Fernet.generate_key().decode()):
+            for words in starts:
+                ended = house.command(*words, ZOHOOK_KEY=key, ZOHOOK_WEB__PORT="0")
+                assert ended.returncode == (1 if words == ("up",) else 2), ended.stderr[-2000:]
+                assert "put back the key that sealed it" in ended.stderr
+                assert "zohook keys anew" in ended.stderr
+        assert not (house.folder / ".zohook" / "key").exists()
+        tally.injected += 3 + 2 * len(starts)

@@ -34,6 +34,7 @@ from receiver.ledger.accept import Record
 from receiver.ledger.connect import connect
 from receiver.ledger.embedded import Embedded
 from receiver.ledger.witness import Witness
+from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -329,7 +330,7 @@ def test_the_window_counts_from_receipt(spooling, own, monkeypatch, batch) -> No
 def drain_of(settings: Settings, *, fit: bool = True) -> tuple[Drain, Spool]:
     """A drain that runs when the test says so, and its spool."""
     spool = Spool.of(settings)
-    return Drain(spool, connect(settings), settings, Witness.of(settings), fit=fit), spool
+    return Drain(spool, connect(settings), settings, Witness.of(settings), Vault.of(settings), fit=fit), spool
 
 
 def test_of_two_web_processes_one_drains(spooling, own) -> None:

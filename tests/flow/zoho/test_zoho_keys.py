@@ -9,18 +9,22 @@ import pytest
 from cryptography.fernet import Fernet
 from typer.testing import CliRunner
 
-from receiver import keys
+from receiver import keys, logs, metrics
 from receiver.cli import keys as commands
 from receiver.cli.commands import app
 from receiver.errors import SettingsError
 from receiver.event import Delivery
+from receiver.intake.drain import Drain
 from receiver.intake.keyring import Keyring
 from receiver.intake.seals import Seals
+from receiver.intake.spool import Spool
 from receiver.ledger import read
 from receiver.ledger.accept import Record, accept
+from receiver.ledger.connect import connect
+from receiver.ledger.witness import Witness
 from receiver.settings import Settings
 from receiver.sources import signing
-from receiver.zoho import sealed
+from receiver.zoho import probe, sealed
 from receiver.zoho.clients import Clients
 from receiver.zoho.vault import Vault
 
@@ -133,6 +137,93 @@ def test_a_lost_key_has_a_clear_message(folder, redis, simulator, wire, zohook):
         with pytest.raises(SettingsError, match="put back the key"):
             zohook(*command)
     assert redis.hgetall(keys.token("acme")) == before
+
+
+def started(folder, redis):
+    """The vault of a process that starts."""
+    return probe.vault(Settings.load(folder), redis)
+
+
+def test_a_process_starts_with_the_key_of_its_ledger_only(folder, redis):
+    """The first one makes the key and leaves a probe; a lost key is not made anew, another one is refused, that one put back is good."""
+    first = started(folder, redis)
+    file = folder / ".zohook" / "key"
+    assert started(folder, redis).keys == first.keys
+    file.unlink()
+    with pytest.raises(SettingsError, match=r"put back the key that sealed it .* `zohook keys anew`"):
+        started(folder, redis)
+    assert not file.exists()
+    file.write_text(Fernet.generate_key().decode())
+    with pytest.raises(SettingsError, match="does not open with this key"):
+        started(folder, redis)
+    file.write_text(f"{Fernet.generate_key().decode()},{first.keys[0]}")
+    assert started(folder, redis).keys[1:] == first.keys
+
+
+def test_a_ledger_that_is_older_than_its_probe_is_held_against_what_it_has_sealed(
+    folder, redis, simulator, wire
+):
+    """An upgrade with a lost key is found out, too; one with the right key leaves the probe."""
+    filled(folder, redis, simulator, wire)
+    file = folder / ".zohook" / "key"
+    right = file.read_text()
+    file.write_text(Fernet.generate_key().decode())
+    with pytest.raises(SettingsError, match="put back the key"):
+        started(folder, redis)
+    assert not redis.exists(keys.probe())
+    file.write_text(right)
+    started(folder, redis)
+    assert redis.exists(keys.probe())
+
+
+def test_a_rotation_keeps_the_probe_right(folder, redis, zohook):
+    """Old and new keys start in between, and the new one alone when the old one is dropped."""
+    old = started(folder, redis)
+    zohook("keys", "rotate")
+    assert started(folder, redis).keys[1:] == old.keys
+    name = commands._name(old.keys[0])
+    assert "is dropped" in zohook("keys", "drop", name).output
+    alone = started(folder, redis)
+    assert len(alone.keys) == 1
+    assert alone.keys != old.keys
+
+
+def test_to_begin_anew_is_said_on_purpose(folder, redis, simulator, wire, zohook):
+    """After a key was lost for good, the command takes the one that is there, and says how much is lost."""
+    filled(folder, redis, simulator, wire)
+    started(folder, redis)
+    (folder / ".zohook" / "key").unlink()
+    said = zohook("keys", "anew").output
+    assert "4 secrets open with no key and are lost" in said
+    assert len(started(folder, redis).keys) == 1
+
+
+def test_a_web_process_that_started_without_redis_says_later_that_its_key_is_wrong(
+    folder, redis, monkeypatch, capsys
+):
+    """When Redis is there again the drain sees it: a line and a metric, until the key is put back; it goes on meanwhile."""
+    monkeypatch.setattr("receiver.intake.drain.LOOK_EVERY", 0)
+    redis.config_set("appendonly", "yes")
+    started(folder, redis)
+    file = folder / ".zohook" / "key"
+    right = file.read_text()
+    file.write_text(Fernet.generate_key().decode())
+    settings = Settings.load(folder)
+    logs.setup(settings)
+    at_the_drain = connect(settings)
+    made = Drain(
+        Spool.of(settings), at_the_drain, settings, Witness.of(settings), Vault.of(settings), fit=False
+    )
+    for _ in range(2):
+        made._watch()
+        assert metrics.KEY_WRONG._value.get() == 1
+        assert made._answers
+    file.write_text(right)
+    made._watch()
+    assert metrics.KEY_WRONG._value.get() == 0
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("key.wrong") == 1
+    at_the_drain.close()
 
 
 def test_the_key_that_seals_is_not_dropped(folder, redis, simulator, wire, zohook):
