@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 MOST = 20_000
 """How many addresses are remembered; beyond it the one that was silent longest is forgotten."""
 PROVED_FOR = 3600.0
+LATELY = 60.0
+"""How long an address that failed shares the bucket of the source, in seconds: its own fills up within one."""
 LONGEST = 8
 """How many of the addresses of an X-Forwarded-For are looked at, from the right."""
 
@@ -73,7 +75,7 @@ class Buckets:
     """Unauthenticated requests per client address and per source: so many a second, and a burst.
 
     Only what fails is counted. An address that proved itself at a source within the hour is let through there whatever others do;
-    one that has not failed lately is, too, since nobody can prove himself who is not heard. So a flood from elsewhere shuts out
+    one that has not failed within a minute is, too, since nobody can prove himself who is not heard. So a flood from elsewhere shuts out
     only those addresses that take part in it.
     """
 
@@ -86,10 +88,9 @@ class Buckets:
         """Whether a request may be read at all."""
         if not self._levels or self.has_proved(address, source):
             return True
-        own = self._level(address)
-        if own < 1 or own == self._burst:
-            return own >= 1
-        return self._level((source,)) >= 1
+        if self._level(address) < 1:
+            return False
+        return not self._failed_lately(address) or self._level((source,)) >= 1
 
     def quiet(self, address: str) -> bool:
         """Whether so little failed from there that each failure is worth keeping."""
@@ -113,6 +114,10 @@ class Buckets:
         """Whether a delivery of this address was authenticated within the hour."""
         at = self._proved.get((address, source))
         return at is not None and self._clock() - at < PROVED_FOR
+
+    def _failed_lately(self, address: str) -> bool:
+        found = self._levels.get(address)
+        return found is not None and self._clock() - found[1] < LATELY
 
     def _level(self, key: Hashable) -> float:
         found = self._levels.get(key)

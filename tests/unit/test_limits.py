@@ -27,6 +27,23 @@ def test_the_bucket_of_a_source_is_for_those_who_failed_before() -> None:
     assert not buckets.admits("a1", "books")
 
 
+def test_many_slow_addresses_share_the_bucket_of_the_source() -> None:
+    """An address fills its own bucket up between two requests; it is one that failed lately all the same."""
+    now = [0.0]
+    buckets = Buckets(50, 200, clock=lambda: now[0])
+    admitted = 0
+    for round_number in range(200):  # five seconds of 100 addresses with 40 requests a second each
+        for number in range(100):
+            now[0] = round_number / 40 + number / 4000
+            if buckets.admits(f"a{number}", "books"):
+                admitted += 1
+                buckets.failed(f"a{number}", "books")
+    assert 400 <= admitted <= 460
+    assert buckets.admits("fresh", "books")
+    now[0] += 61
+    assert buckets.admits("a1", "books")
+
+
 def test_whom_a_forwarded_header_names() -> None:
     """The right-most address that is no trusted proxy's; what cannot be read ends the search."""
     proxies = Proxies(WebSettings(trusted_proxies=("10.0.0.0/8", "::1")).trusted_proxies)
