@@ -36,7 +36,7 @@ def end(home: House, held: Claim | str | None, state: runs.State = "done", **mor
     """End a run."""
     assert held is not None
     assert not isinstance(held, str), held
-    assert runs.finish(home.redis, held, Ending(state, 1, now_ms(), **more))
+    assert runs.finish(home.redis, held, Ending(state, 1, **more))
 
 
 def waiting(home: House) -> list[str]:
