@@ -253,6 +253,8 @@ def alone(kind: str, found_id: str, run_number: str, name: str) -> int:
     settings = Settings.load()
     logs.setup(settings)
     process = Process(settings, name=name)
+    # Its worker ends it then, but that may be dead, and a handler that does not let go of the interpreter hears nobody.
+    signal.setitimer(signal.ITIMER_REAL, process.time_alone(cast("Kind", kind), found_id))
     stops.listen(process.leases)
     threading.Thread(target=_end_if_stuck, args=(process.leases,), name="end", daemon=True).start()
     try:

@@ -28,6 +28,8 @@ Mode = Literal["retry", "rerun"]
 FINISHED = frozenset({"done", "skipped", "dead"})
 WRITES_KEPT = 900
 """Seconds that our own writes are kept, for events may wait a while to be routed."""
+ENDS = 10
+"""Isolated runs that may end without ending themselves, whoever was to blame: what takes its whole host down must stop some day."""
 GATHERED = 4 * 1024 * 1024
 """Bytes of data, as they are kept, that one batch brings into a worker."""
 
@@ -289,16 +291,21 @@ def renew(redis: Redis, lease: float, held: Sequence[tuple[str, int, str]]) -> l
     return [found == 1 for found in call(redis, "renew", *args)]
 
 
-def lapse(redis: Redis, kind: Kind, found_id: str, run: int, process: str, how: str) -> bool:
-    """End at once the lease of a run whose process is known to be dead, and how; False where it had ended already."""
-    return bool(call(redis, "lapse", kind, found_id, run, process, how))
+def lapse(
+    redis: Redis, kind: Kind, found_id: str, run: int, process: str, how: str, *, blamed: bool = True
+) -> bool:
+    """End at once the lease of a run whose process is known to be dead, and how; False where it had ended already.
+
+    `blamed`: whether the death counts against what it ran.
+    """
+    return bool(call(redis, "lapse", kind, found_id, run, process, how, "1" if blamed else ""))
 
 
 def sweep(
     redis: Redis, *, limit: int = 500, again: float, deaths: int, slips: int = SLIPS
 ) -> tuple[int, int, int]:
     """One page: (members seen, slips given, deaths found)."""
-    rest = (deaths, QUEUE, RECOVERED, slips)
+    rest = (deaths, QUEUE, RECOVERED, slips, max(ENDS, deaths))
     seen, given, lost = call(redis, "sweep", iso(), limit, int(again * 1000), *rest)
     return seen, given, lost
 

@@ -16,7 +16,7 @@ from receiver.event import new_id
 from receiver.ledger import runs
 from receiver.ledger.connect import check, connect
 from receiver.ledger.witness import Witness
-from receiver.routing import echoes, plugins
+from receiver.routing import echoes, plugins, stops
 from receiver.routing.catalogue import Catalogue
 from receiver.routing.finisher import Endings, finish_now
 from receiver.routing.leases import Leases
@@ -129,10 +129,10 @@ class Process:
     ) -> str:
         """Run a suspect in a process of its own, which it may kill without harm to others; its end is told to the sweep."""
         name = f"{self.name}-alone-{new_id()[-6:]}"
+        limit = self.time_alone(kind, found_id)
         command = [sys.executable, "-m", "receiver.worker", "--alone", kind, found_id, str(run), name]
-        handler = self.plugins.find(runs.split_job(found_id)[1]) if kind == "j" else None
-        limit = (handler.options.timeout if handler else 60.0) + 15
-        child = subprocess.Popen(command, start_new_session=True)
+        with stops.unheard():
+            child = subprocess.Popen(command, start_new_session=True)
         begun(child)
         try:
             code: int | None = child.wait(limit)
@@ -140,12 +140,24 @@ class Process:
             child.kill()
             child.wait()
             code = None
-        if code != 0:
-            how = _ending(code)
-            log.warning("suspect.died", id=found_id, run=run, how=how)
-            runs.lapse(self.redis, kind, found_id, run, name, how)
-            return "died alone"
-        return "ran alone"
+        # Status 0 is no proof: a handler may end its process, too. Of a run that has ended nothing lapses.
+        how, blamed = _ending(code), self._to_blame(code)
+        lapsed = runs.lapse(self.redis, kind, found_id, run, name, how, blamed=blamed)
+        if code == 0 and not lapsed:
+            return "ran alone"
+        log.warning("suspect.died", id=found_id, run=run, how=how, counts=blamed)
+        return "died alone"
+
+    def time_alone(self, kind: Kind, found_id: str) -> float:
+        """Seconds after which a process that runs this alone is ended, whatever it does."""
+        handler = self.plugins.find(runs.split_job(found_id)[1]) if kind == "j" else None
+        return (handler.options.timeout if handler else 60.0) + 15
+
+    def _to_blame(self, code: int | None) -> bool:
+        """Whether a death says something about what was run. Who stops a host asks its processes first, and then kills them."""
+        if code in {-signal.SIGTERM, -signal.SIGINT}:
+            return False
+        return not (code == -signal.SIGKILL and self.draining)
 
     def finish(self, claim: Claim, ending: Ending, said: Callable[[bool], None]) -> None:
         """End a run; `said` hears whether it was still ours, maybe later and in another thread."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from receiver import logs
@@ -12,7 +12,7 @@ from receiver.errors import KilledByOperator, StoppedByOperator
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from receiver.ledger.turns import Slip
     from receiver.routing.leases import Leases
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logs.get("stops")
 STOP, FAIL = signal.SIGUSR1, signal.SIGUSR2
 """What a run in a process of its own is told by: to be dead, or to have failed. SIGTERM may come of whoever ends all processes."""
-
+ENDS = signal.SIGTERM, signal.SIGINT
 
 STOPPED = "stopped by an operator"
 KILLED = "ended by an operator, with all that its worker ran"
@@ -92,9 +92,27 @@ def _tell(child: subprocess.Popen[bytes], what: signal.Signals) -> None:
         child.send_signal(what)
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """A process that is started within keeps what it is told until it is ready to hear it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (STOP, FAIL, *ENDS))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def deafen() -> None:
-    """In a process of its own: keep what it is told until it listens. Called before there is any other thread."""
+    """In a process of its own: keep what it is told until it listens, and leave it to its worker when to end. Called before there is
+    any other thread.
+
+    Whoever stops a host tells all processes of a group, and the worker lets finish what it has begun. (Functions and not SIG_IGN, which
+    the programs that a handler starts would inherit.)
+    """
     signal.pthread_sigmask(signal.SIG_BLOCK, (STOP, FAIL))
+    for each in ENDS:
+        signal.signal(each, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDS)
 
 
 def listen(leases: Leases) -> None:

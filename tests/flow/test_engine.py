@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from receiver import RetryLater, Skip, on, resource
+from receiver import RetryLater, Skip, keys, on, resource
 from receiver.errors import ConnectionRevoked, InvalidRequest
 from receiver.event import now_ms
 from receiver.ledger import read, runs
@@ -264,12 +264,47 @@ def test_three_deaths_alone_quarantine_the_job(house: MakeHouse) -> None:
         home.sweeper.once()
         for slip in home.slips():
             ids = slip.ids()
-            runs.claim(home.redis, ids[0], ids[1], ids[2], f"alone{attempt}", 0.01, alone=True)
+            runs.claim(home.redis, ids[0], ids[1], ids[2], f"alone{attempt}", 5, alone=True)
+            runs.lapse(home.redis, *ids, f"alone{attempt}", "killed by SIGKILL")
     row = read.event(home.redis, event.id).jobs[0]
     assert row.id == job.id
     assert row.state == "dead"
     assert "died 3 times" in row.reason
     assert [each["outcome"] for each in row.attempts] == ["lost"] * 4
+
+
+@pytest.mark.parametrize("how", ["", "killed by SIGTERM"])
+def test_ends_from_outside_quarantine_only_after_many(house: MakeHouse, how: str) -> None:
+    """Nobody saw its process end, or it was told to: that is no evidence, but a job that takes its host down each time ends, too."""
+
+    @on("**", isolated=True)
+    def handler(event):
+        pass
+
+    home = house(handler, lease=0.05)
+    event = home.accept()
+    kind, found, number = home.slips(1)[0].ids()
+    held = runs.claim(home.redis, kind, found, number, "w", 60)
+    opening = runs.Opening("rooms.handler", policy='{"isolated":true}')
+    runs.route(home.redis, held, [opening], lease=0.01, again=0.1, claim_first=True)
+    ended = 0
+    while (row := read.event(home.redis, event.id).jobs[0]).state != "dead":
+        assert (row.state, row.deaths) == ("due", 0)
+        for slip in home.slips():
+            ids = slip.ids()
+            lease = 5 if how else 0.01
+            assert not isinstance(runs.claim(home.redis, *ids, "alone", lease, alone=True), str)
+            ended += 1
+            if how:
+                runs.lapse(home.redis, *ids, "alone", how, blamed=False)
+        time.sleep(0.02)
+        home.sweeper.once()
+        assert ended <= runs.ENDS
+    assert ended == len(row.attempts) == runs.ENDS
+    assert row.reason == "quarantined: its process died 10 times while running it alone"
+    assert row.deaths == 0
+    assert runs.replay(home.redis, "j", row.id, "retry") == "ok"
+    assert home.redis.hget(keys.job(row.id), "spared") is None
 
 
 def test_a_time_limit_ends_the_run_and_frees_its_thread(house: MakeHouse) -> None:

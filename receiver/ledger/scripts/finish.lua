@@ -21,7 +21,7 @@ local function finish(kind, id, run, token, state, due, wait, tries, reason, att
   if state == 'done' then
     redis.call('HSET', key, 'state', state, 'tries', tries, 'ended', instant)
     -- A run that was claimed as its job was opened has none of these.
-    if found[5] then redis.call('HDEL', key, 'reason', 'suspect', 'deaths', 'given', 'due', 'alone') end
+    if found[5] then redis.call('HDEL', key, 'reason', 'suspect', 'deaths', 'spared', 'given', 'due', 'alone') end
   elseif over then
     redis.call('HSET', key, 'state', state, 'tries', tries, 'reason', reason, 'ended', instant)
     redis.call('HDEL', key, 'given', 'alone')

@@ -17,7 +17,7 @@ if kind == 'j' and state == 'done' then
   end
 end
 redis.call('HSET', key, 'state', 'due', 'due', int(now), 'tries', 0, 'deaths', 0, 'lane', lane, 'made', int(now))
-redis.call('HDEL', key, 'reason', 'ended', 'suspect', 'replay')
+redis.call('HDEL', key, 'reason', 'ended', 'suspect', 'spared', 'replay')
 if ARGV[7] ~= '' then redis.call('HSET', key, 'replay', ARGV[7]) end
 if mode == 'rerun' then redis.call('HINCRBY', key, 'generation', 1) end
 if kind == 'j' then
