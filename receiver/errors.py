@@ -16,6 +16,7 @@ ZohookError
 ├── StoppedByOperator             somebody told the worker to stop this run: the job is dead, until a person retries it
 ├── KilledByOperator              somebody told the worker to end all that it runs: a failed try like any other
 ├── StepUnknown                   nobody knows whether a step happened, and a person must decide
+├── StepNotRemembered             a step happened, and what it returned cannot be kept
 ├── LedgerError
 │   ├── LedgerUnavailable         Redis refuses, times out or is not fit to hold the ledger
 │   └── Fenced                    this run is no longer the job's own; whatever it does is refused
@@ -130,6 +131,10 @@ class KilledByOperator(ZohookError):
 
 class StepUnknown(ZohookError):
     """A step was begun and its end is unknown, with `if_unknown="stop"`: the job dies for a person to decide."""
+
+
+class StepNotRemembered(ZohookError):
+    """A step happened and returned what is no JSON: the job dies, for the code must change; a retry does not do the step again."""
 
 
 class LedgerError(ZohookError):

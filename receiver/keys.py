@@ -111,7 +111,7 @@ def latest_opened(key: str) -> str:
 
 
 def latest_since(key: str) -> str:
-    """String: since when a debounced key waits, in milliseconds. A day, or until one of its jobs starts."""
+    """String: since when a debounced key waits, in milliseconds. Kept for its longest wait, or until one of its jobs starts."""
     return f"zh:l:{key}:since"
 
 

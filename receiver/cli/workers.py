@@ -17,17 +17,20 @@ if TYPE_CHECKING:
 
 
 def add_workers(tree: Tree, processes: int, *arguments: str, vital: bool = True) -> None:
-    """Start them, each with a name of its own. Nothing is shared: whoever has an idle thread takes the next slip."""
+    """Start them, each with a name of its own. Nothing is shared: whoever has an idle thread takes the next slip.
+
+    Told to stop, each finishes what it runs, however long that takes; told again, they are ended.
+    """
     for number in range(1, processes + 1):
         name = "worker" if processes == 1 else f"worker-{number}"
-        tree.add(name, "worker", "--processes", "1", *arguments, vital=vital)
+        child = tree.add(name, "worker", "--processes", "1", *arguments, vital=vital)
+        child.grace = math.inf
 
 
 def run(settings: Settings, processes: int, *, burst: bool = False, queues: Sequence[str] = ()) -> int:
     """Work by several processes until told to stop, or in a burst until each has found nothing left; they log where this one does.
 
-    Told to stop, each finishes what it runs, however long that takes; told again, they are ended. Raises ChildFailed where they
-    cannot run.
+    Raises ChildFailed where they cannot run.
     """
     logs.setup(settings)
     log = logs.get("workers")
@@ -36,7 +39,6 @@ def run(settings: Settings, processes: int, *, burst: bool = False, queues: Sequ
     with Tree(given, settings.folder, own_logs=False) as tree:
         add_workers(tree, processes, *arguments, *(("--burst",) if burst else ()))
         for child in tree.children:
-            child.grace = math.inf
             child.ends_well = burst
         try:
             look_after(tree, "worker", lambda: all(child.ended_well for child in tree.children))

@@ -18,7 +18,7 @@ from receiver.ledger.runs import Ending
 from receiver.routing import policy, replays
 from receiver.routing.effects import RunEffects
 from receiver.routing.leases import Held, TimedOut
-from receiver.routing.router import mismatch
+from receiver.routing.router import mismatch, too_old
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -95,6 +95,8 @@ class Attempt:
     def prepare(self, zoho: Zoho | None) -> None:
         """Make the event what its handler gets. Raises Skip where the record as it is now is not wanted."""
         event, options = self.claim.event, self.handler.options
+        if not self.claim.lane and too_old(event, options, self.claim.now()):
+            raise Skip("older than max_age")
         event.tries = self.claim.tries
         event.idempotency_key = event.job_key(runs.split_job(self.claim.id)[1], self.claim.generation)
         event.effects = self.effects

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from receiver import keys
-from receiver.errors import HandlerError, StepUnknown
+from receiver.errors import HandlerError, StepNotRemembered, StepUnknown, Unavailable
 from receiver.event import Delivery, Event, new_id, now_ms
 from receiver.ledger import runs
 from receiver.ledger.accept import Record, accept
@@ -103,17 +103,54 @@ class RunEffects:
         self._redis.hset(place, field, orjson.dumps({"state": "begun", "run": claim.run, "at": now_ms()}))
         try:
             result = act()
-        except Exception:
-            self._redis.hdel(place, field)  # it said itself that it did not happen
+        except Exception as error:
+            if not _may_have_happened(error):
+                self._redis.hdel(place, field)
             raise
-        self._redis.hset(place, field, _told(name, result))
+        done = {"state": "done", "at": now_ms(), "result": result}
+        try:
+            self._redis.hset(place, field, orjson.dumps(done))
+        except TypeError as error:  # orjson's, which is one
+            self._redis.hset(place, field, orjson.dumps({**done, "result": None}))
+            raise StepNotRemembered(
+                f"the step {name!r} was done and returned a {type(result).__name__}, which cannot be remembered; let it return JSON "
+                "or None, then retry: it is not done again"
+            ) from error
         return result
 
 
-def _told(name: str, result: Any) -> bytes:
-    try:
-        return orjson.dumps({"state": "done", "at": now_ms(), "result": result})
-    except TypeError as error:
-        raise HandlerError(
-            f"the step {name!r} returned a {type(result).__name__}, which cannot be remembered; return JSON or None"
-        ) from error
+NOT_SENT = (
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "UnsupportedProtocol",
+    "ConnectionRefusedError",
+    "gaierror",
+)
+"""Errors, of whatever library, that come before anything was sent."""
+CUT = (
+    "Timeout",
+    "NetworkError",
+    "ProtocolError",
+    "ReadError",
+    "WriteError",
+    "ConnectionError",
+    "Disconnected",
+    "IncompleteRead",
+)
+"""What the names of those end with, or of their kin, after which nobody knows."""
+
+
+def _may_have_happened(error: BaseException) -> bool:
+    """Whether an act that failed so may have had its effect: the answer was lost, or was that of a server in trouble."""
+    kin = [each.__name__ for each in type(error).__mro__]
+    if not set(kin).isdisjoint(NOT_SENT):
+        return False
+    if isinstance(error, Unavailable):
+        cause = error.__cause__
+        sent = cause is None or not {each.__name__ for each in type(cause).__mro__} & set(NOT_SENT)
+        return sent and (not error.status or error.status >= 500)
+    status = getattr(getattr(error, "response", None), "status_code", 0)
+    if isinstance(status, int) and status >= 500:
+        return True
+    return isinstance(error, TimeoutError | ConnectionError) or any(name.endswith(CUT) for name in kin)

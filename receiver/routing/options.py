@@ -19,6 +19,8 @@ Key = Any
 
 ORIGINS = ("live", "catchup", "poll", "handler", "backfill")
 DAY = 86_400.0
+LANES = ("recovered", "replay")
+"""How queues end that are not a handler's own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,14 @@ def read(given: Mapping[str, Any]) -> Options:
     if options.mode not in {"live", "shadow"}:
         raise HandlerError(
             f'mode= is "live" or "shadow", whose writes to Zoho are recorded and not sent, not {options.mode!r}'
+        )
+    if options.timeout <= 0:
+        raise HandlerError("timeout= is how long a run may take: more than 0")
+    if options.queue and (
+        not re.fullmatch(r"[A-Za-z0-9_-]{1,60}", options.queue) or options.queue.endswith(LANES)
+    ):
+        raise HandlerError(
+            f"queue= takes letters, digits, - and _, and not the name of a lane ({', '.join(LANES)}), not {options.queue!r}"
         )
     if options.retries is not None and options.retries < 0:
         raise HandlerError("retries= is how often a failed run is tried again: 0 or more")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from receiver.errors import DuplicateHandler, HandlerError, HandlerImportFailed
 from receiver.routing.options import Options, read
+from receiver.sources import native_pattern
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 GROUP = "zohook.handlers"
+RECORDS = frozenset({"crm", "books", "desk", "*", "**"})
+"""Products whose records `record=True` reads, and what may be one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,10 @@ def on(*types: str, **options: Any) -> Callable[[Function], Function]:
     if greedy := [each for each in types if "**" in each.split(".")[:-1]]:
         raise HandlerError(f"{greedy[0]!r}: ** is all the rest of a type, so it comes last; * is one part")
     declared = _Declared(types, read(options))
+    if declared.options.record and (strange := [each for each in types if not _has_records(each)]):
+        raise HandlerError(
+            f"record=True reads records of crm, books and desk, and {strange[0]!r} is of none of them"
+        )
 
     def declare(function: Function) -> Function:
         if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
@@ -100,6 +107,12 @@ def on(*types: str, **options: Any) -> Callable[[Function], Function]:
         return function
 
     return declare
+
+
+def _has_records(pattern: str) -> bool:
+    """Whether events of a pattern may be about records that can be read."""
+    product, dot, _ = (native_pattern(pattern) or pattern).lower().partition(".")
+    return not dot or product in RECORDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from receiver.errors import (
     RetryLater,
     ScopeMissing,
     Skip,
+    StepNotRemembered,
     StepUnknown,
     StoppedByOperator,
     TokenThrottled,
@@ -79,7 +80,7 @@ def decide(
     if isinstance(error, RateLimited):
         return _full(error, tries, options, now, made, chance)
     tries += 1
-    if isinstance(error, StepUnknown | StoppedByOperator):
+    if isinstance(error, StepUnknown | StepNotRemembered | StoppedByOperator):
         return Decision("dead", tries, reason=_said(error))
     if isinstance(error, InvalidRequest | PermissionDenied | ScopeMissing):
         return Decision("dead", tries, reason=f"Zoho will not take this: {_said(error)}")

@@ -10,6 +10,7 @@ from receiver.sources import known_types, native_pattern
 
 if TYPE_CHECKING:
     from receiver.event import Event
+    from receiver.routing.options import Options
     from receiver.routing.plugins import Handler
 
 ABSENT = object()
@@ -59,11 +60,16 @@ def wants(handler: Handler, event: Event, now: int) -> bool:
         return False
     if options.origins and event.origin not in options.origins:
         return False
-    if options.max_age is not None and now - (event.occurred or event.received) > options.max_age * 1000:
+    if too_old(event, options, now):
         return False
     if options.changed and event.changed is not None and not options.changed & event.changed:
         return False
     return not options.when or matches(event.data, options.when)
+
+
+def too_old(event: Event, options: Options, now: int) -> bool:
+    """Whether an event is older than its handler wants, at `now` (ms)."""
+    return options.max_age is not None and now - (event.occurred or event.received) > options.max_age * 1000
 
 
 def matches(data: Any, wanted: Mapping[str, Any]) -> bool:

@@ -43,7 +43,8 @@ def run_job(process: Process, claim: Claim, ended: Callable[[], None] = lambda: 
         return _put_off(process, claim, _elsewhere(process, claim, name), ended)
     if process.paused():
         ways = [f"handler:{each}" for each in handler.names]
-        if what := process.holding(*ways, f"queue:{handler.options.queue or QUEUE}"):
+        ways += [f"queue:{handler.options.queue or QUEUE}", f"source:{claim.event.source}"]
+        if what := process.holding(*ways):
             return _put_off(process, claim, route.held_by(claim, what), ended)
     if handler.options.batch:
         return batch.gathered(process, claim, handler, ended).go()

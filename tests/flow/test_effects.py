@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from receiver import on
+from receiver.errors import InvalidRequest, Unavailable
 from receiver.event import Event, new_id, now_ms
 from receiver.ledger import read, runs
+from receiver.routing import run
+from tests.flow.kit import drain
 
 if TYPE_CHECKING:
     from tests.flow.conftest import House, MakeHouse
@@ -147,6 +152,110 @@ def test_a_step_that_raised_did_not_happen_and_one_that_was_cut_off_is_unknown(h
         home.work()
     assert calls == ["raised", "raised", "cut"]
     assert "nobody knows" in read.jobs_in(home.redis, "dead")[0].reason
+
+
+class Answered(Exception):
+    """What libraries raise that show the answer: httpx.HTTPStatusError, requests.HTTPError."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"status {status}")
+        self.response = SimpleNamespace(status_code=status)
+
+
+@pytest.mark.parametrize(
+    ("error", "repeated"),
+    [
+        (Unavailable("no answer came"), False),
+        (Unavailable("in trouble", status=502), False),
+        (httpx.ReadTimeout("too slow"), False),
+        (httpx.RemoteProtocolError("cut"), False),
+        (TimeoutError("too slow"), False),
+        (ConnectionResetError("cut"), False),
+        (Answered(503), False),
+        (Answered(400), True),
+        (ConnectionRefusedError("nobody there"), True),
+        (httpx.ConnectError("nobody there"), True),
+        (httpx.ConnectTimeout("nobody there"), True),
+        (InvalidRequest("no such field", status=400), True),
+        (KeyError("id"), True),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
+def test_a_step_whose_answer_was_lost_is_unknown(house: MakeHouse, error: Exception, repeated: bool) -> None:
+    """What may have arrived is not done a second time where the handler says so; what certainly did not arrive is."""
+    calls = []
+
+    def act() -> None:
+        calls.append(1)
+        raise error
+
+    @on("**")
+    def handler(event):
+        event.step("call", act, if_unknown="stop")
+
+    home = house(handler)
+    job = f"{home.accept().id}:rooms.handler"
+    home.work()
+    if read.jobs_in(home.redis, "dead"):  # what Zoho refused dies at once
+        runs.replay(home.redis, "j", job)
+        home.work()
+    else:
+        again(home, job)
+    assert (len(calls) == 2) is repeated
+    assert any("nobody knows" in each.reason for each in read.jobs_in(home.redis, "dead")) is not repeated
+
+
+def test_a_step_that_returned_no_json_was_done(house: MakeHouse) -> None:
+    """The job dies, for its code must change; what was done is not done again when a person retries it."""
+    calls = []
+
+    @on("**")
+    def handler(event):
+        event.step("call", lambda: calls.append(1) or object())
+
+    home = house(handler)
+    job = f"{home.accept().id}:rooms.handler"
+    home.work()
+    (dead,) = read.jobs_in(home.redis, "dead")
+    assert "returned a object, which cannot be remembered" in dead.reason
+    runs.replay(home.redis, "j", job)
+    home.work()
+    assert len(calls) == 1
+    assert read.totals(home.redis)["done"] == 1
+
+
+def test_what_waits_on_hold_can_be_cancelled_and_replaced(house: MakeHouse) -> None:
+    """An event of one's own that a pause holds before it was routed still waits under its key."""
+    seen = []
+
+    @on("app.late")
+    def late(event):
+        seen.append(event.data)
+
+    @on("crm.A.x")
+    def first(event):
+        event.emit("app.late", event.data, key="k", replace=True)
+
+    @on("crm.B.x")
+    def second(event):
+        seen.append(event.cancel("k"))
+
+    home = house(late, first, second)
+    home.accept("crm.A.x", 1, source="other")
+    held = home.slips(1)
+    run.work(home.process, *held[0].ids())
+    runs.pause(home.redis, "source:other")
+    home.process.forget_pauses()
+    home.work()
+    assert list(read.parked_work(home.redis)) == ["paused:source:other"]
+    home.accept("crm.B.x")
+    home.work()
+    assert seen == [True]
+    runs.resume(home.redis, "source:other")
+    home.process.forget_pauses()
+    drain(home)
+    assert seen == [True]
+    assert home.redis.keys("zh:parked*") == []
 
 
 def test_outside_a_run_an_event_says_why_it_cannot() -> None:

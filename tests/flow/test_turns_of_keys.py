@@ -263,3 +263,51 @@ def test_latest_does_not_try_again_what_a_newer_event_has_overtaken(house: MakeH
     assert (job.event, job.reason) == (older.id, f"superseded by event {newer.id}")
     assert runs.replay(home.redis, "j", job.id) == "ok"  # a person may want it all the same
     assert not isinstance(claim(home, older, job.run + 1), str)
+
+
+def test_a_paused_source_holds_what_was_routed_before(house: MakeHouse) -> None:
+    """A job that waits for its turn when its source is paused waits on hold then, and goes on when that is over."""
+    seen: list[str] = []
+
+    @on("**", concurrency=1)
+    def handler(event):
+        seen.append(event.source)
+
+    home = house(handler)
+    first, second = home.accept(source="rules"), home.accept(source="rules")
+    running = opened(home, first)
+    assert opened(home, second) is None
+    runs.pause(home.redis, "source:rules")
+    home.process.forget_pauses()
+    end(home, running)
+    home.work()
+    assert (seen, read.states(home.redis)["held"]) == ([], 1)
+    runs.resume(home.redis, "source:rules")
+    home.process.forget_pauses()
+    drain(home)
+    assert seen == ["rules"]
+
+
+def test_what_has_grown_too_old_is_skipped_when_its_turn_comes(house: MakeHouse) -> None:
+    """`max_age=` holds for what waited, too; not for what a person runs again."""
+    seen: list[str] = []
+
+    @on("**", max_age=60)
+    def handler(event):
+        seen.append(event.id)
+
+    home = house(handler)
+    runs.pause(home.redis, f"handler:{JOB}")
+    home.process.forget_pauses()
+    event = home.accept(received=now_ms() - 59_000)
+    home.work()
+    assert read.states(home.redis)["held"] == 1
+    time.sleep(1.1)
+    runs.resume(home.redis, f"handler:{JOB}")
+    home.process.forget_pauses()
+    drain(home)
+    (job,) = read.jobs_in(home.redis, "skipped")
+    assert (seen, job.reason) == ([], "older than max_age")
+    runs.replay(home.redis, "j", job.id)
+    home.work()
+    assert seen == [event.id]

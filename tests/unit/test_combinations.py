@@ -93,7 +93,7 @@ def test_every_option_is_sampled_here_and_explained_in_the_readme():
 @pytest.mark.parametrize("name", SAMPLES)
 def test_every_option_can_be_written(name):
     """The samples are right in themselves, so a refusal of a pair is about the pair."""
-    assert on("app.x", **SAMPLES[name])
+    assert on("crm.Deals.updated", **SAMPLES[name])
 
 
 @pytest.mark.parametrize(("one", "other"), list(combinations(SAMPLES, 2)))
@@ -101,10 +101,10 @@ def test_what_the_table_refuses_is_refused_and_nothing_else_is(one, other):
     """With a sentence that names both or says what to write instead."""
     options = {**SAMPLES[one], **SAMPLES[other]}
     if combine(one, other):
-        assert on("app.x", **options)
+        assert on("crm.Deals.updated", **options)
         return
     with pytest.raises(HandlerError) as refused:
-        on("app.x", **options)
+        on("crm.Deals.updated", **options)
     said = str(refused.value)
     assert f"{PART_OF.get(one, one)}=" in said
     assert f"{PART_OF.get(other, other)}=" in said
@@ -127,9 +127,9 @@ def test_what_the_table_refuses_is_refused_and_nothing_else_is(one, other):
 def test_what_is_missing_or_pointless_is_refused_with_the_cure(options, words):
     """Of three options, or of one that needs another."""
     with pytest.raises(HandlerError, match=words):
-        on("app.x", **options)
+        on("crm.Deals.updated", **options)
 
 
 def test_another_key_for_latest_goes_with_a_batch_per_key():
     """The newest of each record, a batch per owner."""
-    assert on("app.x", batch=5, key=lambda event: event.data["owner"], latest="record")
+    assert on("crm.Deals.updated", batch=5, key=lambda event: event.data["owner"], latest="record")

@@ -85,6 +85,12 @@ def {name}(event):
         ({"batch_for": 3}, "batch_for= is the longest wait of batch=, which is missing"),
         ({"batch": 2, "batch_for": "soon"}, "batch_for=: 'soon' is no length of time"),
         ({"rate": "3/0m"}, "write how many in what time"),
+        ({"timeout": 0}, "more than 0"),
+        ({"queue": "a/b"}, "queue= takes letters, digits, - and _"),
+        ({"queue": "a\n"}, "queue= takes letters"),
+        ({"queue": "replay"}, "not the name of a lane (recovered, replay), not 'replay'"),
+        ({"queue": "slow_recovered"}, "not the name of a lane"),
+        ({"record": True}, "reads records of crm, books and desk, and 'app.hello' is of none of them"),
     ],
 )
 def test_an_option_that_is_wrong_is_refused_where_it_is_written(options, words):

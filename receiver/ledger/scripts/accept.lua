@@ -36,14 +36,9 @@ end
 local function waiting_under(key, replace)
   write_indexes() -- it may be one of this batch
   local known = redis.call('GET', K.emitted(key))
-  if not known then return nil end
-  local found = redis.call('HMGET', K.event(known), 'state', 'run', 'source')
-  if found[1] ~= 'due' or found[2] ~= '0' then return nil end
+  if not known or not waits_to_be_routed(known) then return nil end
   if not replace then return known end
-  redis.call('HSET', K.event(known), 'state', 'cancelled')
-  not_due('e', known)
-  redis.call('ZREM', K.waiting(queue, found[3] or ''), member('n', known))
-  unindex(K.unrouted(), known)
+  cancel_event(known, queue)
   return nil
 end
 

@@ -2,12 +2,8 @@
 
 local id = redis.call('GET', K.emitted(ARGV[1]))
 if not id then return 0 end
-local found = redis.call('HMGET', K.event(id), 'state', 'run', 'source')
 redis.call('DEL', K.emitted(ARGV[1]))
-if found[1] ~= 'due' or found[2] ~= '0' then return 0 end
-redis.call('HSET', K.event(id), 'state', 'cancelled')
-not_due('e', id)
-redis.call('ZREM', K.waiting('zohook', found[3] or ''), member('n', id))
-redis.call('ZREM', K.unrouted(), id)
+if not waits_to_be_routed(id) then return 0 end
+cancel_event(id, 'zohook')
 count('cancelled')
 return 1

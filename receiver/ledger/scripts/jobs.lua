@@ -37,6 +37,28 @@ local function note_attempt(job, attempt)
   redis.call('LTRIM', K.attempts(job), -100, -1)
 end
 
+local function unpark(kind, id)
+  for _, reason in ipairs(redis.call('SMEMBERS', K.parked_reasons())) do
+    redis.call('SREM', K.parked(reason), member(kind, id))
+    if redis.call('EXISTS', K.parked(reason)) == 0 then redis.call('SREM', K.parked_reasons(), reason) end
+  end
+end
+
+-- Whether an event waits to be routed, be it on hold: a worker may have looked at it, and put it off.
+local function waits_to_be_routed(event)
+  local state = redis.call('HGET', K.event(event), 'state')
+  return (state == 'due' or state == 'held') and #handlers_of(event) == 0
+end
+
+local function cancel_event(event, queue)
+  local found = redis.call('HMGET', K.event(event), 'state', 'source')
+  if found[1] == 'held' then unpark('e', event) end
+  redis.call('HSET', K.event(event), 'state', 'cancelled')
+  not_due('e', event)
+  redis.call('ZREM', K.waiting(queue, found[2] or ''), member('n', event))
+  unindex(K.unrouted(), event)
+end
+
 local OPEN = { due = true, running = true, held = true }
 
 local function park(kind, id, reason)
@@ -122,11 +144,7 @@ local function supersede(job, iso, newer)
   redis.call('HSET', K.job(job), 'state', 'skipped', 'reason', 'superseded by event ' .. newer, 'ended', instant)
   redis.call('HDEL', K.job(job), 'given', 'slot')
   not_due('j', job)
-  if was[1] == 'held' then
-    for _, reason in ipairs(redis.call('SMEMBERS', K.parked_reasons())) do
-      redis.call('SREM', K.parked(reason), member('j', job))
-    end
-  end
+  if was[1] == 'held' then unpark('j', job) end
   shift(job, was[1], 'skipped')
   settle(job, 'skipped', was[2] or nil, iso)
   count('skipped')

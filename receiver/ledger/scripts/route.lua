@@ -26,7 +26,7 @@ local function debounced(policy)
   local since = redis.call('GET', K.latest_since(policy.latest))
   if not since then
     since = instant
-    redis.call('SET', K.latest_since(policy.latest), since, 'PX', 86400000)
+    redis.call('SET', K.latest_since(policy.latest), since, 'PX', int(policy.longest + policy.debounce + 60000))
   end
   return math.max(now, math.min(now + policy.debounce, tonumber(since) + policy.longest))
 end
