@@ -223,11 +223,16 @@ class Worker(BaseWorker):
 
 
 def queues_for(process: Process, wanted: Sequence[str] = ()) -> list[str]:
-    """The RQ queues to serve, in order: recovered work first, replays last, the handlers' own between."""
-    if wanted:
-        return [name if name.startswith(QUEUE) else f"{QUEUE}_{name}" for name in wanted]
+    """The RQ queues to serve, in order: recovered work first, replays last, the handlers' own between.
+
+    Where queues are named, what died and what a person runs again are served all the same, for they belong to no queue: with workers
+    for named queues only they would be nobody's. Who names one of those lanes gets just what he named.
+    """
+    named = [name if name.startswith(QUEUE) else f"{QUEUE}_{name}" for name in wanted]
+    if not {RECOVERED, REPLAY}.isdisjoint(named):
+        return named
     own = {queue_of(each.options) for each in process.plugins.handlers.values()} - {QUEUE}
-    return [RECOVERED, QUEUE, *sorted(own), REPLAY]
+    return [RECOVERED, *(named or [QUEUE, *sorted(own)]), REPLAY]
 
 
 def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ()) -> int:

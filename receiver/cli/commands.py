@@ -105,7 +105,8 @@ def worker(
         typer.Option(
             "--queue",
             "--queues",
-            help="Serve these queues only, the first before the others; may be given again, or with commas.",
+            help="Serve these queues only, the first before the others; may be given again, or with commas. What a dead worker had, "
+            "and replays, are of no queue: each worker serves them, or those that name `recovered` or `replay`.",
         ),
     ] = None,
     processes: Annotated[

@@ -10,7 +10,7 @@ import pytest
 from rq.defaults import RQ_KEY_PREFIX
 
 from receiver import keys
-from receiver.ledger import read
+from receiver.ledger import read, runs
 from tests.flow.kit import seen, send, until
 
 ROOM = '''
@@ -105,6 +105,21 @@ def test_a_burst_leaves_what_waits_for_room_in_a_queue_of_others(project, redis,
     assert start("receiver.cli", "worker", "--burst", "--queues", "zohook,others").wait(30) == 0
     assert len(seen(project)) == 10
     assert read.waiting(redis) == {}
+
+
+def test_workers_of_named_queues_serve_what_died_and_what_is_run_again(project, redis, start) -> None:
+    """With `--queue` everywhere, recovered work and replays are nobody's own, and done all the same."""
+    (event,) = send(redis, "crm.Slow.updated", {"for": 1.5})
+    worker = start("receiver.cli", "worker", "--queue", "zohook")
+    until(lambda: any(line.startswith("begin") for line in seen(project)))
+    worker.kill()
+    worker.wait()
+    start("receiver.cli", "worker", "--queue", "zohook")
+    start("receiver.cli", "worker", "--queue", "others")
+    until(lambda: read.totals(redis)["done"] == 1)
+    (job,) = read.event(redis, event).jobs
+    assert runs.replay(redis, "j", job.id) == "ok"
+    until(lambda: read.totals(redis)["done"] == 2)
 
 
 def test_sigkill_loses_nothing(project, redis, start) -> None:
