@@ -135,6 +135,11 @@ def batch(key: str, lane: str) -> str:
     return f"zh:b:{key}:{lane}"
 
 
+def batch_leads(key: str, lane: str) -> str:
+    """Counter: how many jobs of a batch were just claimed and are about to take others along. Lives for a second."""
+    return f"zh:bl:{key}:{lane}"
+
+
 def rate(key: str) -> str:
     """List of the last starts under a rate, newest first, in milliseconds, as many as it allows. Lives for its window."""
     return f"zh:rs:{key}"

@@ -76,7 +76,7 @@ class Claim:
 def claim_many(
     redis: Redis, asks: Sequence[tuple[Kind, str, int]], worker: str, lease: float, *, alone: bool = False
 ) -> list[Claim | str]:
-    """Take runs of (kind, id, run), each a claim or the word why not: gone, stale, early, suspect, turn, rate, limit, or the
+    """Take runs of (kind, id, run), each a claim or the word why not: gone, stale, early, suspect, turn, rate, limit, batch, or the
     state that it is in. `lease` in seconds.
 
     Each claim bears a token of its own, so that asking again after a lost answer gives the same claim, and a second slip for

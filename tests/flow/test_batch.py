@@ -15,6 +15,7 @@ from receiver.event import now_ms
 from receiver.ledger import read, rows, runs
 from receiver.routing import batch, pacing, run
 from receiver.routing.dead_letters import repeats
+from receiver.routing.taker import Taker
 from receiver.testing import make_event, run_handler
 from tests.flow.kit import drain
 
@@ -276,6 +277,28 @@ def test_replays_have_batches_of_their_own(house: MakeHouse) -> None:
     home.accept(data={"n": 9})
     drain(home)
     assert sorted(seen[1:]) == [[0, 1, 2, 3], [9]]
+
+
+@pytest.mark.parametrize(("count", "calls"), [(10, [10]), (120, [50, 50, 20])])
+def test_many_threads_do_not_split_what_waits(house: MakeHouse, count: int, calls: list[int]) -> None:
+    """A worker with an idle thread for each takes all of the slips in one turn: those that no lead would leave anything take none."""
+    seen = []
+
+    @on("**", batch=50, batch_for=0.3)
+    def handler(events):
+        seen.append(len(events))
+
+    home = house(handler, threads=8)
+    send(home, count)
+    worker = Taker(home.process, home.redis, ("zohook_recovered", "zohook"), threading.Event())
+    worker.hands.start()
+    limit = time.monotonic() + 20
+    while read.totals(home.redis)["done"] < count and time.monotonic() < limit:
+        worker.turn(8)
+        home.sweeper.once()
+        time.sleep(0.01)
+    worker.hands.close()
+    assert sorted(seen, reverse=True) == calls
 
 
 def test_what_waited_on_hold_comes_back_as_a_batch(house: MakeHouse) -> None:

@@ -41,7 +41,7 @@ local function claim(kind, id, run, token, lease, alone, iso)
   -- What was running when its process died runs next in a process of its own.
   local isolated = kind == 'j' and found[13] == '1'
   if (found[6] == '1' or isolated) and alone ~= '1' then return { 'suspect' } end
-  local why = policy and may_start(id, policy, it[1], found[12], lease, found[8], iso)
+  local why = policy and may_start(id, policy, it[1], found[12], lease, found[8], iso, found[6] == '1')
   if why then return { why } end
 
   redis.call('HSET', key, 'state', 'running', 'run', int(run), 'worker', token, 'since', instant)

@@ -8,6 +8,8 @@ local lead, worker, lease, most, room = ARGV[1], ARGV[2], tonumber(ARGV[3]), ton
 local found = redis.call('HMGET', K.job(lead), 'state', 'worker', 'policy', 'lane')
 if found[1] ~= 'running' or found[2] ~= worker then return {} end
 local policy = cjson.decode(found[3])
+local leads = K.batch_leads(policy.batch, found[4] or '')
+if tonumber(redis.call('GET', leads) or 0) > 0 then redis.call('DECR', leads) end
 local waiting = K.batch(policy.batch, found[4] or '')
 redis.call('ZREM', waiting, lead)
 local answers, taken = {}, 0

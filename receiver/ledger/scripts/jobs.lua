@@ -232,6 +232,24 @@ local function has_place(job, policy, lease, lane)
   return false
 end
 
+-- Whether a job of a batch may lead one: not while another is about to take it along.
+local function may_lead(job, policy, lane)
+  local leads = tonumber(redis.call('GET', K.batch_leads(policy.batch, lane or '')) or 0)
+  if leads == 0 then return true end
+  local waiting = redis.call('ZCOUNT', K.batch(policy.batch, lane or ''), '-inf', int(now))
+  if waiting - leads * (policy.size - 1) >= policy.size then return true end
+  put_off(job, now + 50)
+  return false
+end
+
+-- It leads from now on, and has a second to take along whom it will: gather.lua says that it did.
+local function lead(job, policy, lane, suspect)
+  redis.call('ZREM', K.batch(policy.batch, lane or ''), job)
+  if suspect or policy.size < 2 then return end
+  redis.call('INCR', K.batch_leads(policy.batch, lane or ''))
+  redis.call('PEXPIRE', K.batch_leads(policy.batch, lane or ''), 1000)
+end
+
 -- The newest event of a key for which `latest=` opened a job: {seq, id}, or none.
 local function newest(policy)
   local seq, id = string.match(redis.call('GET', K.latest_opened(policy.latest)) or '', '^(%d+) (.+)$')
@@ -240,7 +258,7 @@ end
 
 -- Whether a job may start now; else why not, with the job put where what it waits for will find it. `lane`: of a replay, which a
 -- person wants, and live ones do not wait for.
-local function may_start(job, policy, seq, slot, lease, lane, iso)
+local function may_start(job, policy, seq, slot, lease, lane, iso, suspect)
   if not policy then return nil end
   policy = cjson.decode(policy)
   lane = lane and lane ~= '' and lane or nil
@@ -251,9 +269,11 @@ local function may_start(job, policy, seq, slot, lease, lane, iso)
       return 'skipped'
     end
   end
+  if policy.batch and not suspect and not may_lead(job, policy, lane) then return 'batch' end
   if policy.order and not has_turn(job, policy, seq, lane) then return 'turn' end
   if policy.rate and not has_rate(job, policy, slot, lane) then return 'rate' end
   if policy.limit and not has_place(job, policy, lease, lane) then return 'limit' end
+  if policy.batch then lead(job, policy, lane, suspect) end
   if policy.order then redis.call('SET', K.order_busy(policy.order), job) end
   if policy.rate then
     local most, window = policy.starts or 2 * policy.burst, policy.window or policy.every * policy.burst
