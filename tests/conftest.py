@@ -95,6 +95,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     pytest.skip("there is no chromium on the PATH")
 
 
+KEY = Fernet.generate_key().decode()
+
+
 @pytest.fixture(autouse=True)
 def clean_environment() -> Iterator[None]:
     """No setting of the developer's reaches a test, and none of a test or its .env reaches the next."""
@@ -161,13 +164,13 @@ def redis(redis_server: Embedded) -> Iterator[redis_py.Redis]:
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeSettings:
     """Makes settings: `settings(toml, secrets={"books": "..."}, redis={"url": redis_server.url}, ...)`.
 
-    The folder is the test's `tmp_path`; the key is a fresh one unless given; `given` goes over the file.
+    The folder is the test's `tmp_path`; the key is that of the run unless given, for tests share a Redis; `given` goes over the file.
     """
 
     def make(toml: str = "", *, secrets: Mapping[str, str] | None = None, **given: Any) -> Settings:
         (tmp_path / FILE).write_text(toml)
         for name, value in (secrets or {}).items():
             monkeypatch.setenv(f"{OURS}SECRET_{name.upper()}", value)
-        return Settings.load(tmp_path, **{"key": Fernet.generate_key().decode(), **given})
+        return Settings.load(tmp_path, **{"key": KEY, **given})
 
     return make

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from cryptography.fernet import Fernet
 
 from receiver import keys
 from receiver.app import build
@@ -206,8 +207,15 @@ def test_a_vault_that_does_not_open_keeps_what_comes(
     """With another ZOHOOK_KEY the secret cannot be read: deliveries are kept unverified and answered 200, and the handshake fails."""
     told.arm(redis, "mail")
     tell(mail, ONE)
-    other = settings(TOML, redis={"url": known.redis.url})
-    with served(build(other)) as url, httpx.Client(base_url=f"{url}/in/", timeout=10) as strange:
+    other = settings(TOML, redis={"url": known.redis.url}, key=Fernet.generate_key().decode())
+    place, aside = keys.source_secret("mail"), "zh:aside"
+    redis.rename(
+        place, aside
+    )  # it starts while it cannot see what another key has sealed, as when Redis is away
+    redis.delete(keys.probe())
+    web = build(other)
+    redis.rename(aside, place)
+    with served(web) as url, httpx.Client(base_url=f"{url}/in/", timeout=10) as strange:
         answer = strange.post("mail", **signed(message(), ONE))
         assert (answer.status_code, answer.json()["verdict"]) == (200, "unverified")
         told.arm(redis, "mail")
