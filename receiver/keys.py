@@ -147,7 +147,7 @@ def rate(key: str) -> str:
 
 def rate_promised(key: str, lane: str) -> str:
     """String: the last start that was promised to who waits under a rate, in milliseconds; replays have their own. Until it is past."""
-    return f"zh:rp:{key}:{lane}"
+    return f"zh:rn:{key}:{lane}"
 
 
 def steps(job_id: str) -> str:

@@ -332,7 +332,8 @@ def replay_many(
 ) -> list[str]:
     """Run finished jobs again (retry: with the same idempotency key, rerun: with a new one), or route events again.
 
-    Each is "ok", "open" where it is still under way, or "gone" where there is no such thing. `part_of` is the replay's id.
+    Each is "ok", "open" where it is still under way, or "gone" where there is no such thing. `part_of` is the replay's id; once that was
+    cancelled nothing is given, and the word is "cancelled".
     """
     at = iso()
     calls = [("replay", (at, kind, each, mode, REPLAY, int(again * 1000), part_of)) for kind, each in found]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from redis import Redis
+    from redis.client import Pipeline
 
     from receiver.routing.policy import Decision
 
@@ -137,7 +138,7 @@ def _advance(redis: Redis, found: str, again: float, slips: int) -> int:
     pipe.hset(keys.replay(found), "last", int(began + each * len(jobs)))
     pipe.llen(keys.replay_jobs(found))
     if pipe.execute()[-1] == 0:
-        _end(redis, found, "done")
+        _all_given(redis, found)
     return words.count("ok")
 
 
@@ -150,13 +151,29 @@ def _given(redis: Redis, found: str, mode: str, jobs: Sequence[bytes], again: fl
     return runs.replay_many(redis, asked, cast("runs.Mode", mode), again, found)  # type: ignore[arg-type]
 
 
-def _end(redis: Redis, found: str, state: State) -> None:
-    pipe = redis.pipeline()
+def _all_given(redis: Redis, found: str) -> None:
+    """It is done, unless somebody has cancelled it meanwhile: then it stays cancelled."""
+
+    def end(pipe: Pipeline) -> None:
+        running = pipe.hget(keys.replay(found), "state") == b"running"
+        pipe.multi()
+        if running:
+            _over(pipe, found, "done")
+
+    redis.transaction(end, keys.replay(found))
+
+
+def _over(pipe: Pipeline, found: str, state: State) -> None:
     pipe.hset(keys.replay(found), "state", state)
     pipe.srem(keys.replays_running(), found)
     pipe.delete(keys.replay_jobs(found))
-    pipe.execute()
     log.info("replay.ended", id=found, state=state)
+
+
+def _end(redis: Redis, found: str, state: State) -> None:
+    pipe = redis.pipeline()
+    _over(pipe, found, state)
+    pipe.execute()
 
 
 def cancel(redis: Redis, found: str) -> Literal["cancelled", "over", "gone"]:

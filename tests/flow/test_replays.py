@@ -16,6 +16,8 @@ from receiver.routing.dead_letters import Filter
 from tests.flow.kit import drain
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from tests.flow.conftest import House, MakeHouse
 
 
@@ -165,6 +167,22 @@ def test_a_cancelled_replay_gives_nothing_more_and_what_fails_of_it_is_not_tried
     assert (record.state, record.ok, record.left) == ("cancelled", 2, 0)
     assert replays.cancel(home.redis, found) == "over"
     assert replays.cancel(home.redis, "nobody") == "gone"
+
+
+def test_a_replay_that_is_cancelled_while_it_gives_stays_cancelled(
+    home: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever cancels it between the look at it and the giving of a page: nothing is given, and it is not called done."""
+    found, given = begin(home), replays._given
+
+    def late(redis: Redis, replay: str, *rest: Any) -> list[str]:
+        assert replays.cancel(redis, replay) == "cancelled"
+        return given(redis, replay, *rest)
+
+    monkeypatch.setattr(replays, "_given", late)
+    assert replays.advance(home.redis, 30) == 0
+    record = replays.one(home.redis, found)
+    assert (record.state, record.ok, states(home)) == ("cancelled", 0, {"dead": 10})
 
 
 def test_a_replay_that_gave_all_can_still_be_cancelled_for_its_retries(home: House, does: Behaviour) -> None:

@@ -1,7 +1,7 @@
 -- Open one job for each record that had no event, in a lane that live events never wait for. Doing it again opens nothing twice.
 -- ARGV: iso, lane, again (ms), the backfill that they are part of, handler, queue, event type, source, then per record
 --   event id, record, the event as it is kept, policy (JSON or '')
--- Answers per record 'ok', also where this very event is there already.
+-- Answers per record 'ok', also where this very event is there already; 'cancelled' where somebody cancelled the backfill.
 
 local iso, lane, again, part_of = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local handler, queue, event_type, source = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
@@ -31,10 +31,11 @@ local function open(id, record, fact, text)
   count('routed')
 end
 
+local cancelled = redis.call('HGET', K.replay(part_of), 'state') == 'cancelled'
 redis.call('SADD', K.types(), event_type)
 for at = 9, #ARGV, 4 do
-  open(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3])
-  answers[#answers + 1] = 'ok'
+  if not cancelled then open(ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]) end
+  answers[#answers + 1] = cancelled and 'cancelled' or 'ok'
 end
 push_slips(lane, slips)
 return answers
