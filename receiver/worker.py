@@ -22,7 +22,7 @@ from receiver.routing import process as processes
 from receiver.routing import run, stops
 from receiver.routing.process import Process
 from receiver.routing.route import queue_of
-from receiver.routing.router import unknown_patterns
+from receiver.routing.router import unknown_patterns, unknown_sources
 from receiver.routing.shares import LONG
 from receiver.routing.slips import Slip as SlipJob
 from receiver.routing.sweep import Sweeper
@@ -246,6 +246,8 @@ def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ())
     listed = expected_types(settings.sources)
     for sentence in unknown_patterns(process.plugins.handlers.values(), listed):
         log.warning("handler.unknown_type", hint=sentence)
+    for sentence in unknown_sources(process.plugins.handlers.values(), settings.sources):
+        log.warning("handler.unknown_source", hint=sentence)
     process.catalogue.publish(born=True)
     # RQ gives its connection the name and the time-outs of a worker; the threads have one of their own.
     with logs.in_background():

@@ -146,3 +146,14 @@ def unknown_patterns(handlers: Iterable[Handler], listed: Iterable[str]) -> list
             hint = f"; did you mean {close[0]!r}?" if close else ""
             said.append(f"{handler.id} waits for {pattern!r}, which no source is known to send{hint}")
     return said
+
+
+def unknown_sources(handlers: Iterable[Handler], sources: Iterable[str]) -> list[str]:
+    """A sentence for each source that a handler names in `source=` and zohook.toml does not have: such a handler never runs."""
+    known, said = sorted(sources), []
+    for handler in handlers:
+        for name in sorted(handler.options.source.difference(known)):
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            said.append(f"{handler.id} waits for the source {name!r}, which is none of [sources]{hint}")
+    return said

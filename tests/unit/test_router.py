@@ -12,7 +12,15 @@ from receiver import on
 from receiver.errors import HandlerError
 from receiver.event import now_ms
 from receiver.routing.plugins import collect
-from receiver.routing.router import Pattern, Router, matches, mismatch, unknown_patterns, wants
+from receiver.routing.router import (
+    Pattern,
+    Router,
+    matches,
+    mismatch,
+    unknown_patterns,
+    unknown_sources,
+    wants,
+)
 from receiver.testing import make_event
 
 
@@ -228,3 +236,14 @@ def test_a_pattern_that_fits_nothing_known_is_told_with_a_guess():
         "rooms.a waits for 'crm.Deal.updated', which no source is known to send; did you mean 'crm.Deals.updated'?"
     )
     assert [line.split()[0] for line in said] == ["rooms.a", "rooms.d"]
+
+
+def test_a_source_that_zohook_toml_does_not_have_is_told_with_a_guess():
+    """Its handler would never run, and nobody would know why."""
+    found = handlers(
+        on("a", source="rules"), on("a", source=["rules", "ruels"]), on("a", source="other"), on("a")
+    )
+    assert unknown_sources(found, ["rules", "crm"]) == [
+        "rooms.b waits for the source 'ruels', which is none of [sources]; did you mean 'rules'?",
+        "rooms.c waits for the source 'other', which is none of [sources]",
+    ]
