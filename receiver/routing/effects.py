@@ -20,6 +20,28 @@ if TYPE_CHECKING:
     from receiver.routing.process import Process
 
 WINDOW = 7 * 86_400.0
+NOT_SENT = (
+    "ConnectError",
+    "ConnectTimeout",
+    "PoolTimeout",
+    "UnsupportedProtocol",
+    "ConnectionRefusedError",
+    "gaierror",
+)
+"""Errors, of whatever library, that come before anything was sent."""
+NO_CALL = frozenset({"connect", "no_token", "token_renewed", "not_sent"})
+"""What our own clients say where Zoho heard nothing of the call, or would not hear it."""
+CUT = (
+    "Timeout",
+    "NetworkError",
+    "ProtocolError",
+    "ReadError",
+    "WriteError",
+    "ConnectionError",
+    "Disconnected",
+    "IncompleteRead",
+)
+"""What the names of those end with, or of their kin, after which nobody knows."""
 
 
 class RunEffects:
@@ -119,37 +141,13 @@ class RunEffects:
         return result
 
 
-NOT_SENT = (
-    "ConnectError",
-    "ConnectTimeout",
-    "PoolTimeout",
-    "UnsupportedProtocol",
-    "ConnectionRefusedError",
-    "gaierror",
-)
-"""Errors, of whatever library, that come before anything was sent."""
-CUT = (
-    "Timeout",
-    "NetworkError",
-    "ProtocolError",
-    "ReadError",
-    "WriteError",
-    "ConnectionError",
-    "Disconnected",
-    "IncompleteRead",
-)
-"""What the names of those end with, or of their kin, after which nobody knows."""
-
-
 def _may_have_happened(error: BaseException) -> bool:
     """Whether an act that failed so may have had its effect: the answer was lost, or was that of a server in trouble."""
     kin = [each.__name__ for each in type(error).__mro__]
     if not set(kin).isdisjoint(NOT_SENT):
         return False
     if isinstance(error, Unavailable):
-        cause = error.__cause__
-        sent = cause is None or not {each.__name__ for each in type(cause).__mro__} & set(NOT_SENT)
-        return sent and (not error.status or error.status >= 500)
+        return error.code not in NO_CALL and (not error.status or error.status >= 500)
     status = getattr(getattr(error, "response", None), "status_code", 0)
     if isinstance(status, int) and status >= 500:
         return True

@@ -167,6 +167,8 @@ class Answered(Exception):
     [
         (Unavailable("no answer came"), False),
         (Unavailable("in trouble", status=502), False),
+        (Unavailable("no connection", code="connect"), True),
+        (Unavailable("no token in time", code="no_token"), True),
         (httpx.ReadTimeout("too slow"), False),
         (httpx.RemoteProtocolError("cut"), False),
         (TimeoutError("too slow"), False),
