@@ -212,19 +212,22 @@ def _replay(
         if job is not None:
             _one(redis, mode, job, folder, yes=yes)
             return
-        rows = list(select(redis, wanted))
-        typer.echo(f"{len(rows)} {wanted.state} job{'' if len(rows) == 1 else 's'}")
-        for row in rows[:SHOWN]:
-            typer.echo(f"  {row.id}  {row.reason[:100]}")
-        if len(rows) > SHOWN:
-            typer.echo(f"  ... and {len(rows) - SHOWN} more")
-        if mode == "rerun" and rows:
-            _show_repeats(redis, [row.id for row in rows])
-        if not rows or not yes:
-            if rows:
+        jobs: list[str] = []
+        shown: list[str] = []
+        for row in select(redis, wanted):
+            jobs.append(row.id)
+            if len(jobs) <= SHOWN:
+                shown.append(f"  {row.id}  {row.reason[:100]}")
+        typer.echo("\n".join([f"{len(jobs)} {wanted.state} job{'' if len(jobs) == 1 else 's'}", *shown]))
+        if len(jobs) > SHOWN:
+            typer.echo(f"  ... and {len(jobs) - SHOWN} more")
+        if mode == "rerun" and jobs:
+            _show_repeats(redis, jobs)
+        if not jobs or not yes:
+            if jobs:
                 typer.echo(f"nothing was done; add --yes to {mode} them")
             return
-        found = replays.start(redis, mode, wanted, [row.id for row in rows], rate=rate, by="command line")
+        found = replays.start(redis, mode, wanted, jobs, rate=rate, by="command line")
         _follow(redis, found)
 
 
@@ -255,15 +258,15 @@ def _one(redis: Redis, mode: Mode, job: str, folder: Path | None, *, yes: bool) 
     from receiver.routing import replays
     from receiver.settings import Settings
 
+    again = Settings.load(folder).worker.again
     if ":" not in job:
-        _route(redis, mode, job)
+        _route(redis, mode, job, again)
         return
     if mode == "rerun":
         _show_repeats(redis, [job])
         if not yes:
             typer.echo("nothing was done; add --yes to rerun it")
             return
-    again = Settings.load(folder).worker.again
     [word] = replays.at_once(redis, mode, [job], again, by="command line")
     if word == "open":
         raise SettingsError(f"{job} is still open: it runs by itself")
@@ -272,13 +275,13 @@ def _one(redis: Redis, mode: Mode, job: str, folder: Path | None, *, yes: bool) 
     typer.echo(f"{job} runs again")
 
 
-def _route(redis: Redis, mode: Mode, event: str) -> None:
+def _route(redis: Redis, mode: Mode, event: str, again: float) -> None:
     """Ask the router once more who wants an event: one that no handler wanted, or that was parked as a loop."""
-    from receiver.ledger import runs
+    from receiver.routing import replays
 
     if mode == "rerun":
         raise SettingsError(f"rerun takes a job, EVENT:HANDLER; zohook retry {event} routes the event again")
-    word = runs.replay(redis, "e", event)
+    [word] = replays.at_once(redis, mode, [event], again, by="command line", kind="e")
     if word == "open":
         raise SettingsError(f"the event {event} is being routed already")
     if word == "gone":

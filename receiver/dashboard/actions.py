@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from receiver import logs
 from receiver.dashboard import access
 from receiver.dashboard.house import back, form, house, page, session
-from receiver.ledger import runs
 from receiver.routing import replays
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from receiver.ledger import runs
 
 log = logs.get("dashboard")
 SHOWN_MOST = 500
@@ -67,10 +68,9 @@ def sign_out(request: Request) -> Response:
 def run_jobs(request: Request) -> Response:
     """Retry or rerun the jobs that the form names, at once."""
     mode: runs.Mode = "rerun" if _field(request, "mode") == "rerun" else "retry"
-    here, known = house(request), session(request)
-    by = f"dashboard, {known.role}" if known else "dashboard"
+    here = house(request)
     jobs = form(request).get("job", [])[:SHOWN_MOST]
-    words = replays.at_once(here.redis, mode, jobs, here.settings.worker.again, by=by)
+    words = replays.at_once(here.redis, mode, jobs, here.settings.worker.again, by=_by(request))
     log.info("replay", jobs=jobs, mode=mode, answers=words)
     return back(_local(_field(request, "back")), *_said(words, "rerun" if mode == "rerun" else "retried"))
 
@@ -78,9 +78,15 @@ def run_jobs(request: Request) -> Response:
 def route_again(request: Request) -> Response:
     """Ask the router once more which handlers want an event."""
     here, event = house(request), request.path_params["id"]
-    word = runs.replay(here.redis, "e", event, "retry", here.settings.worker.again)
+    again = here.settings.worker.again
+    [word] = replays.at_once(here.redis, "retry", [event], again, by=_by(request), kind="e")
     log.info("event.routed_again", event_id=event, answer=word)
     return back(f"/events/{event}" if word != "gone" else "/events", "routed" if word == "ok" else word)
+
+
+def _by(request: Request) -> str:
+    known = session(request)
+    return f"dashboard, {known.role}" if known else "dashboard"
 
 
 def _said(words: list[str], good: str) -> tuple[str, int]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from redis import Redis
+    from redis.client import Pipeline
 
     from receiver.routing.plugins import Handler
     from receiver.routing.replays import Replay
@@ -208,28 +209,40 @@ def read(redis: Redis, found: str, handler: Handler, zoho: Zoho) -> Iterator[int
     wish = Wish(**{**orjson.loads(said["wish"]), "ids": tuple(orjson.loads(said["wish"])["ids"])})
     known, seen = int(said["chosen"]), set[str]()
     for one in pages(zoho, wish, said["place"]):
-        if _told(redis, found)["state"] != "reading":
-            return
         rows = [
             _row(found, said, handler, each, data) for each, data in one.rows if one.anew or each not in seen
         ]
         seen |= {each for each, _ in one.rows}
-        pipe = redis.pipeline()
-        if one.anew:
+        known = len(rows) + (0 if one.anew else known)
+        if not _put_down(redis, found, one, rows, known):
+            return
+        yield known
+
+
+def _put_down(redis: Redis, found: str, page: Page, rows: Sequence[bytes], known: int) -> bool:
+    """Keep a page and the place of the next; after the last one it runs. False where somebody has cancelled it meanwhile."""
+    over = not page.after and not page.anew
+    now = time_of(redis)
+
+    def put(pipe: Pipeline) -> bool:
+        reading = pipe.hget(keys.replay(found), "state") == b"reading"
+        pipe.multi()
+        if not reading:
+            return False
+        if page.anew:
             pipe.delete(keys.replay_jobs(found))
         if rows:
             pipe.rpush(keys.replay_jobs(found), *rows)
         pipe.expire(keys.replay_jobs(found), replays.LIFE)
-        known = len(rows) + (0 if one.anew else known)
-        pipe.hset(keys.replay(found), mapping={"place": one.after, "chosen": known})
-        if not one.after and not one.anew:
-            pipe.hset(
-                keys.replay(found), mapping={"state": "running" if known else "done", "last": time_of(redis)}
-            )
-            if known:
-                pipe.sadd(keys.replays_running(), found)
-        pipe.execute()
-        yield known
+        pipe.hset(keys.replay(found), mapping={"place": page.after, "chosen": known})
+        if over:
+            pipe.hset(keys.replay(found), mapping={"state": "running" if known else "done", "last": now})
+        if over and known:
+            pipe.sadd(keys.replays_running(), found)
+        return True
+
+    done = redis.transaction(put, keys.replay(found), value_from_callable=True)  # type: ignore[arg-type]
+    return bool(done)
 
 
 def _row(found: str, said: Mapping[str, str], handler: Handler, record_id: str, data: Any) -> bytes:

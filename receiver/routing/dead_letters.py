@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import orjson
@@ -25,13 +26,15 @@ if TYPE_CHECKING:
     from receiver.ledger.rows import JobRow
 
 PAGE = 200
+AT_ONCE = 10_000
+"""Ids that one question to Redis brings."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """Which jobs: all that is given must fit. Times in milliseconds; `error` is a part of the reason or the last error.
 
-    `job` names one alone.
+    `job` names one alone. In the record of a replay it may be an event, which was routed again, or the first of some and how many more.
     """
 
     state: str = "dead"
@@ -45,8 +48,8 @@ class Filter:
     job: str = ""
 
 
-def select(redis: Redis, wanted: Filter, most: int = 100_000) -> Iterator[JobRow]:
-    """The jobs that fit, newest first; page by page, so that a million dead ones cost no memory. `most` are looked at."""
+def select(redis: Redis, wanted: Filter, most: int | None = None) -> Iterator[JobRow]:
+    """The jobs that fit, newest first; page by page, so that of a million dead ones only the ids cost memory. `most` are looked at."""
     if wanted.state not in {"dead", "skipped"}:
         raise ValueError(
             f"state is dead or skipped, not {wanted.state!r}: what is open runs by itself, and done ones go by event"
@@ -57,7 +60,7 @@ def select(redis: Redis, wanted: Filter, most: int = 100_000) -> Iterator[JobRow
         yield from fitting(redis, read.jobs(redis, ids[first : first + PAGE]), wanted)
 
 
-def _ids(redis: Redis, wanted: Filter, most: int) -> list[str]:
+def _ids(redis: Redis, wanted: Filter, most: int | None) -> list[str]:
     """The ids of the jobs in that state and time, newest first: of a handler under each id that it has or had."""
     if wanted.job:
         return [wanted.job]
@@ -65,14 +68,25 @@ def _ids(redis: Redis, wanted: Filter, most: int) -> list[str]:
     if wanted.handler:
         names = read.handler_names(redis, wanted.handler)
         indexes = [keys.jobs_of_handler(name, wanted.state) for name in names]
-    low, high = wanted.since or "-inf", wanted.until or "+inf"
-    found: list[tuple[bytes, float]] = []
-    for index in indexes:
-        page = redis.zrevrangebyscore(index, high, low, start=0, num=most, withscores=True)
-        found += cast("list[tuple[bytes, float]]", page)
+    found = [pair for index in indexes for pair in islice(_newest(redis, index, wanted), most)]
     if len(indexes) > 1:
         found.sort(key=lambda pair: -pair[1])
     return [job.decode() for job, _ in found[:most]]
+
+
+def _newest(redis: Redis, index: str, wanted: Filter) -> Iterator[tuple[bytes, float]]:
+    """All of an index between two times with their scores, newest first. It is walked by time, so what leaves it meanwhile hides nobody."""
+    low, high = wanted.since or "-inf", wanted.until or float("inf")
+    alike: set[bytes] = set()  # of the time at which the last page ended
+    while True:
+        answer = redis.zrevrangebyscore(index, high, low, start=len(alike), num=AT_ONCE, withscores=True)
+        page = cast("list[tuple[bytes, float]]", answer)
+        yield from (pair for pair in page if pair[0] not in alike)
+        if len(page) < AT_ONCE:
+            return
+        last = page[-1][1]
+        alike = {job for job, score in page if score == last} | (alike if last == high else set())
+        high = last
 
 
 def fitting(

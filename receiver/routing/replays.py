@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logs.get("replays")
 Mode = Literal["retry", "rerun", "backfill"]
 State = Literal["reading", "running", "done", "cancelled"]
+COUNTED = ("ok", "open", "gone")
 RATE = 20.0
 """Jobs a second where nobody says otherwise."""
 PAGE = 500
@@ -70,28 +71,32 @@ def start(
 ) -> str:
     """Begin to run jobs again (newest first, as `select` gives them), the oldest first; the replay's id."""
     found = new_id()
+    for first in range(0, len(jobs), 1_000):
+        pipe = redis.pipeline()
+        pipe.lpush(keys.replay_jobs(found), *jobs[first : first + 1_000])
+        pipe.expire(keys.replay_jobs(found), LIFE)
+        pipe.execute()
     pipe = redis.pipeline()
     state: State = "running" if jobs else "done"
     record(pipe, Replay(found, mode, state, wanted, rate, by, time_of(redis), len(jobs)))
-    for first in range(0, len(jobs), 1_000):
-        pipe.lpush(keys.replay_jobs(found), *jobs[first : first + 1_000])
     if jobs:
-        pipe.expire(keys.replay_jobs(found), LIFE)
         pipe.sadd(keys.replays_running(), found)
     pipe.execute()
     log.info("replay.started", id=found, mode=mode, chosen=len(jobs), rate=rate, by=by)
     return found
 
 
-def at_once(redis: Redis, mode: runs.Mode, jobs: Sequence[str], again: float, *, by: str) -> list[str]:
-    """Run these few jobs again at once; the word of each ("ok", "open", "gone"), which is recorded too."""
+def at_once(
+    redis: Redis, mode: runs.Mode, ids: Sequence[str], again: float, *, by: str, kind: runs.Kind = "j"
+) -> list[str]:
+    """Run these few jobs again, or route these events again, at once; the word of each ("ok", "open", "gone"), which is recorded too."""
     found = new_id()
-    words = runs.replay_many(redis, [("j", job) for job in jobs], mode, again, found)
+    words = runs.replay_many(redis, [(kind, each) for each in ids], mode, again, found)
     if "ok" in words:
-        wanted = Filter(job=jobs[0] if len(jobs) == 1 else "")
-        counts = {word: words.count(word) for word in ("ok", "open", "gone")}
+        wanted = Filter(job=ids[0] + (f" and {len(ids) - 1} more" if len(ids) > 1 else ""))
+        counts = {word: words.count(word) for word in COUNTED}
         pipe = redis.pipeline()
-        record(pipe, Replay(found, mode, "done", wanted, 0, by, time_of(redis), len(jobs), **counts))
+        record(pipe, Replay(found, mode, "done", wanted, 0, by, time_of(redis), len(ids), **counts))
         pipe.execute()
     return words
 
@@ -134,11 +139,12 @@ def _advance(redis: Redis, found: str, again: float, slips: int) -> int:
         pipe.lrem(
             keys.replay_jobs(found), 1, job.decode()
         )  # after it was given: whoever dies between gives it twice and not never
-        pipe.hincrby(keys.replay(found), word, 1)
+        if word in COUNTED:
+            pipe.hincrby(keys.replay(found), word, 1)
     pipe.hset(keys.replay(found), "last", int(began + each * len(jobs)))
     pipe.llen(keys.replay_jobs(found))
     if pipe.execute()[-1] == 0:
-        _all_given(redis, found)
+        _end(redis, found, "done", of=("running",))
     return words.count("ok")
 
 
@@ -151,29 +157,22 @@ def _given(redis: Redis, found: str, mode: str, jobs: Sequence[bytes], again: fl
     return runs.replay_many(redis, asked, cast("runs.Mode", mode), again, found)  # type: ignore[arg-type]
 
 
-def _all_given(redis: Redis, found: str) -> None:
-    """It is done, unless somebody has cancelled it meanwhile: then it stays cancelled."""
+def _end(redis: Redis, found: str, state: State, of: Sequence[State]) -> State | None:
+    """End a replay if it is in one of these states; the one that it was in, None where there is no replay."""
 
-    def end(pipe: Pipeline) -> None:
-        running = pipe.hget(keys.replay(found), "state") == b"running"
+    def end(pipe: Pipeline) -> State | None:
+        told = cast("bytes | None", pipe.hget(keys.replay(found), "state"))
+        was = cast("State", told.decode()) if told else None
         pipe.multi()
-        if running:
-            _over(pipe, found, "done")
+        if was in of:
+            pipe.hset(keys.replay(found), "state", state)
+            pipe.srem(keys.replays_running(), found)
+            pipe.delete(keys.replay_jobs(found))
+            log.info("replay.ended", id=found, state=state)
+        return was
 
-    redis.transaction(end, keys.replay(found))
-
-
-def _over(pipe: Pipeline, found: str, state: State) -> None:
-    pipe.hset(keys.replay(found), "state", state)
-    pipe.srem(keys.replays_running(), found)
-    pipe.delete(keys.replay_jobs(found))
-    log.info("replay.ended", id=found, state=state)
-
-
-def _end(redis: Redis, found: str, state: State) -> None:
-    pipe = redis.pipeline()
-    _over(pipe, found, state)
-    pipe.execute()
+    was = redis.transaction(end, keys.replay(found), value_from_callable=True)  # type: ignore[arg-type]
+    return cast("State | None", was)
 
 
 def cancel(redis: Redis, found: str) -> Literal["cancelled", "over", "gone"]:
@@ -181,11 +180,10 @@ def cancel(redis: Redis, found: str) -> Literal["cancelled", "over", "gone"]:
 
     "over" where it had given all and is cancelled for its retries only.
     """
-    state = cast("bytes | None", redis.hget(keys.replay(found), "state"))
-    if state is None:
+    was = _end(redis, found, "cancelled", of=("reading", "running", "done"))
+    if was is None:
         return "gone"
-    _end(redis, found, "cancelled")
-    return "cancelled" if state in {b"running", b"reading"} else "over"
+    return "cancelled" if was in {"running", "reading"} else "over"
 
 
 def paced(redis: Redis, job: str, decision: Decision) -> Decision:

@@ -74,6 +74,22 @@ def test_a_filter_asks_for_all_that_it_says(home) -> None:
         list(dead_letters.select(home.redis, Filter(state="due")))
 
 
+def test_all_are_found_however_many_pages_they_are(home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages of two, and many that died in one millisecond; what is run again meanwhile hides none of the others."""
+    all_of_them = [row.id for row in dead_letters.select(home.redis, Filter())]
+    monkeypatch.setattr(dead_letters, "AT_ONCE", 2)
+    for job in all_of_them[1:5]:
+        home.redis.zadd("zh:js:x:dead", {job: 1_000})
+    found = [job for job, _ in dead_letters._newest(home.redis, "zh:js:x:dead", Filter())]
+    assert len(found) == 7
+    assert {job.decode() for job in found} == {*all_of_them}
+    walk = dead_letters._newest(home.redis, "zh:js:x:dead", Filter())
+    first = [next(walk)[0].decode(), next(walk)[0].decode()]
+    assert runs.replay(home.redis, "j", first[0]) == "ok"
+    assert {*first, *(job.decode() for job, _ in walk)} == {*all_of_them}
+    assert len(list(dead_letters.select(home.redis, Filter(), 3))) == 3
+
+
 def test_reason_and_traceback_are_kept(home) -> None:
     """A dead letter says what it died of, and where in the handler."""
     [row] = read.jobs(

@@ -128,6 +128,7 @@ def test_an_event_is_routed_again(project, redis: Redis, start, zohook) -> None:
     until(lambda: read.totals(redis)["unmatched"] == 1)
     assert f"{event} is routed again" in zohook("retry", event)
     until(lambda: read.totals(redis)["unmatched"] == 2)
+    assert f"retry done: 1 of 1 given, by command line (state dead, job {event})" in zohook("cancel")
     assert "there is no event nobody" in zohook("retry", "nobody", status=2)
     assert f"zohook retry {event} routes the event again" in zohook("rerun", event, status=2)
 

@@ -9,6 +9,7 @@ from dashboard_kit import HANDLER
 
 from receiver.dashboard.house import FLASH
 from receiver.ledger import read, runs
+from receiver.routing import replays
 
 if TYPE_CHECKING:
     from dashboard_kit import Seed, Visitor
@@ -69,6 +70,8 @@ def test_an_unmatched_event_is_routed_again(operator: Visitor, seed: Seed) -> No
     assert row.state == "due"
     text = operator.get(f"/events/{event.id}").text
     assert "The event is routed again" in text
+    [recorded] = replays.recorded(seed.redis)
+    assert (recorded.mode, recorded.by, recorded.filter.job) == ("retry", "dashboard, operator", event.id)
     assert "Route again" not in text
     assert operator.post("/events/none/route").headers["location"] == "/events"
 

@@ -282,6 +282,25 @@ def test_it_goes_on_after_being_killed_and_cancelled_it_stops(rig):
     assert len(rig.seen()) == 450
 
 
+def test_a_backfill_that_is_cancelled_while_it_is_read_stays_cancelled(rig, monkeypatch):
+    """Whoever cancels it between the answer of Zoho and the putting down of its page: it does not run, and keeps nothing."""
+    rig = rig()
+    rig.leads(3)
+    put_down = backfills._put_down
+
+    def late(redis, found, *rest):
+        assert "cancelled" in rig.zohook("cancel", found)
+        return put_down(redis, found, *rest)
+
+    monkeypatch.setattr(backfills, "_put_down", late)
+    rig.zohook("run", "room.greet", "--since", "1h", "--rate", "0")
+    found = rig.the_only()
+    assert (found.state, found.chosen) == ("cancelled", 0)
+    assert not rig.redis.exists(keys.replays_running(), keys.replay_jobs(found.id))
+    rig.work_off(rig.worker())
+    assert rig.seen() == []
+
+
 def given_again(rig, records):
     """The lines of some records as the list of a backfill has them."""
     return [
