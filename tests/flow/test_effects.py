@@ -260,6 +260,32 @@ def test_what_waits_on_hold_can_be_cancelled_and_replaced(house: MakeHouse) -> N
     assert home.redis.keys("zh:parked*") == []
 
 
+def test_what_a_worker_looks_at_just_now_can_be_cancelled_once_it_is_put_off(house: MakeHouse) -> None:
+    """It cannot while it may be routed any moment; asked again on hold, it can."""
+
+    @on("app.late")
+    def late(event):
+        raise AssertionError("it was cancelled")
+
+    @on("crm.**")
+    def first(event):
+        event.emit("app.late", key="k")
+
+    home = house(late, first)
+    home.accept()
+    [slip] = home.slips(1)
+    run.work(home.process, *slip.ids())
+    [slip] = home.slips(1)
+    held = runs.claim(home.redis, *slip.ids(), "w", 60)
+    assert not runs.cancel(home.redis, "k")
+    runs.pause(home.redis, "source:crm")
+    runs.finish(home.redis, held, runs.Ending(state="held", reason="paused", parked="paused:source:crm"))
+    assert list(read.parked_work(home.redis)) == ["paused:source:crm"]
+    assert runs.cancel(home.redis, "k")
+    assert read.event(home.redis, held.id).state == "cancelled"
+    assert not runs.cancel(home.redis, "k")
+
+
 def test_outside_a_run_an_event_says_why_it_cannot() -> None:
     """An event made by hand has nobody to emit through."""
     event = Event(id=new_id(), type="crm.Deals.updated", source="crm", data={}, received=now_ms())

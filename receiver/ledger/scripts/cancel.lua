@@ -2,8 +2,12 @@
 
 local id = redis.call('GET', K.emitted(ARGV[1]))
 if not id then return 0 end
-redis.call('DEL', K.emitted(ARGV[1]))
-if not waits_to_be_routed(id) then return 0 end
-cancel_event(id, 'zohook')
-count('cancelled')
-return 1
+if waits_to_be_routed(id) then
+  redis.call('DEL', K.emitted(ARGV[1]))
+  cancel_event(id, 'zohook')
+  count('cancelled')
+  return 1
+end
+-- What a worker looks at just now may be put off again, and cancelled then.
+if redis.call('HGET', K.event(id), 'state') ~= 'running' then redis.call('DEL', K.emitted(ARGV[1])) end
+return 0
