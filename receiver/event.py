@@ -9,6 +9,7 @@ import random
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import orjson
@@ -40,8 +41,18 @@ def now_ms() -> int:
 
 def new_id(at: int | None = None) -> str:
     """A new id of 20 letters and digits that sorts by time: 48 bits of milliseconds and 52 of chance."""
-    number = ((now_ms() if at is None else at) << 52) | _chance.getrandbits(52)
-    return "".join([_PAIRS[number >> shift & 1023] for shift in range(90, -1, -10)])
+    at = now_ms() if at is None else at
+    two, rest = _PAIRS, (at & 255) << 52 | _chance.getrandbits(52)
+    return (
+        f"{_beginning(at >> 8)}{two[rest >> 50]}{two[rest >> 40 & 1023]}{two[rest >> 30 & 1023]}"
+        f"{two[rest >> 20 & 1023]}{two[rest >> 10 & 1023]}{two[rest & 1023]}"
+    )
+
+
+@lru_cache(64)
+def _beginning(quarters: int) -> str:
+    """The letters that all ids of a quarter of a second have, 256 ms to be exact."""
+    return "".join([_PAIRS[quarters >> shift & 1023] for shift in (30, 20, 10, 0)])
 
 
 def id_within(whole: str, part: int | str) -> str:
@@ -82,6 +93,7 @@ class Delivery:
     body: bytes
     received: int
     remote: str = ""
+    _read: Any = field(default=None, init=False, compare=False, repr=False)
 
     @classmethod
     def arrive(
@@ -107,6 +119,14 @@ class Delivery:
         if len(found) > 1:
             raise BadFraming(f"the header {name} came {len(found)} times; send it once")
         return found[0] if found else None
+
+    def remember(self, document: object) -> None:
+        """Keep what a source read in the body, where any reader of JSON reads just that: who keeps the delivery need not read again."""
+        object.__setattr__(self, "_read", document)
+
+    def says(self, data: object) -> bool:
+        """Whether these data are surely all that the body says."""
+        return data is not None and data is self._read
 
     def digest(self) -> str:
         """What the bytes say, for sources whose facts have no identity of their own."""

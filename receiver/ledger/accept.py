@@ -70,9 +70,9 @@ class Record:
 
     def args(self) -> list[Argument]:
         """The record as the arguments of `accept.lua`."""
-        delivery, line = self.delivery, short(self.meta())
+        delivery, line = self.delivery, short(self)
         only = self.events[0] if len(self.events) == 1 and self.verdict == "accepted" else None
-        where = places(delivery.body, only) if only else None
+        where = places(delivery, only) if only else None
         if only and where:
             line["event"] = within(line, delivery.id, only, where)
         kept = join(orjson.dumps(line), delivery.body)

@@ -17,6 +17,8 @@ from receiver.event import Event
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from receiver.event import Delivery
+    from receiver.ledger.accept import Record
 
 PLAIN, DEFLATED = b"-", b"z"
 WORTH_IT = 1024
@@ -64,15 +66,30 @@ def part(kept: bytes) -> tuple[dict[str, Any], bytes | None]:
     return orjson.loads(line), body if newline else None
 
 
-def short(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """What is said of a delivery, in the words of its line: a million of them are kept."""
-    line = dict(meta)
-    for name, value in COMMON.items():
-        if line[name] == value:
-            del line[name]
-    line["headers"] = [part for name, value in meta["headers"] for part in (_PLACE_OF.get(name, name), value)]
-    if meta["path"] == f"/in/{meta['source']}":
-        del line["path"]
+def short(record: Record) -> dict[str, Any]:
+    """What `Record.meta` says, in the words of a delivery's line: a million of them are kept."""
+    delivery = record.delivery
+    line: dict[str, Any] = {
+        "source": delivery.source,
+        "headers": [part for name, value in delivery.headers for part in (_PLACE_OF.get(name, name), value)],
+        "received": delivery.received,
+        "size": len(delivery.body),
+        "events": [event.id for event in record.events],
+    }
+    if delivery.method != "POST":
+        line["method"] = delivery.method
+    if delivery.query:
+        line["query"] = delivery.query.decode("latin-1")
+    if delivery.remote:
+        line["remote"] = delivery.remote
+    if record.reason:
+        line["reason"] = record.reason
+    if record.verified_by:
+        line["verified_by"] = record.verified_by
+    if record.secret:
+        line["secret"] = record.secret
+    if delivery.path != f"/in/{delivery.source}":
+        line["path"] = delivery.path
     return line
 
 
@@ -86,13 +103,15 @@ def long(line: Mapping[str, Any]) -> dict[str, Any]:
     return {"path": f"/in/{line['source']}", **COMMON, **line, "headers": headers}
 
 
-def places(body: bytes, event: Event) -> dict[str, Path] | None:
+def places(delivery: Delivery, event: Event) -> dict[str, Path] | None:
     """Where in the body of its delivery an event's data stand, and the state before: paths of names and positions.
 
     None where they are not there just so.
     """
+    if event.previous is None and delivery.says(event.data):
+        return {"data": []}
     try:
-        document = orjson.loads(body)
+        document = orjson.loads(delivery.body)
     except orjson.JSONDecodeError:
         return None
     if event.previous is None and document == event.data and type(document) is type(event.data):
@@ -134,7 +153,8 @@ def within(
 ) -> dict[str, Any]:
     """What a delivery's line says of the event that it tells: all but what it says of the delivery, and where the data are."""
     told = event.meta()
-    for name, value in (("delivery", delivery_id), *_of_delivery(line).items()):
+    said = {"delivery": delivery_id, **{name: line.get(name, "") for name in OF_DELIVERY}}
+    for name, value in said.items():
         own = getattr(event, name)
         if own == value:
             told.pop(name, None)
@@ -142,10 +162,6 @@ def within(
             told[name] = own
     told["at"] = where
     return told
-
-
-def _of_delivery(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: line.get(name, "") for name in OF_DELIVERY}
 
 
 def alone(event: Event) -> bytes:

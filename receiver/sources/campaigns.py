@@ -78,7 +78,7 @@ class Campaigns(Written):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The e-mail API's facts, of which an unreadable one goes to `bad`; any other body is a workflow's."""
-        document = strict_json.loads(delivery.body) if body.kind(delivery) == "json" else None
+        document = strict_json.document(delivery) if body.kind(delivery) == "json" else None
         if not isinstance(document, dict) or not {"action", "webhook_id"} <= document.keys():
             return super().parse(delivery, way, verified)
         common = {name: value for name, value in document.items() if name != "data"}

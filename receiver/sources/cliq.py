@@ -106,7 +106,7 @@ class Cliq(RsaBody):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The one event: the component is the resource, its handler the verb."""
-        document = strict_json.loads(delivery.body)
+        document = strict_json.document(delivery)
         told = reading.checked(CliqCall, document)
         native = told.handler if isinstance(told.handler, str) else told.handler.type
         component = told.type or ("bot" if isinstance(told.handler, str) else "extension")

@@ -79,7 +79,7 @@ class CrmBulk(Product):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The hint, which names a job."""
-        document = strict_json.loads(delivery.body) if body.kind(delivery) == "json" else body.form(delivery)
+        document = strict_json.document(delivery) if body.kind(delivery) == "json" else body.form(delivery)
         told = _job(document)
         job_id = next(
             (found for name in ("id", "job_id") if (found := reading.identifier(told.get(name)))), ""

@@ -76,7 +76,7 @@ class CrmChannel(Product):
     def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
         """The token in the body is one that we derived for this channel, not long ago."""
         try:
-            document = strict_json.loads(delivery.body)
+            document = strict_json.document(delivery)
         except Malformed as error:
             raise Unauthenticated(f"no token can be read, for the body is unreadable: {error}") from None
         token = document.get("token") if isinstance(document, dict) else None
@@ -93,7 +93,7 @@ class CrmChannel(Product):
 
     def sign(self, delivery: Delivery, way: Way, secret: str) -> Delivery:  # noqa: ARG002
         """The body with the token of its channel."""
-        document = strict_json.loads(delivery.body)
+        document = strict_json.document(delivery)
         if not isinstance(document, dict):
             raise Malformed("the body is no JSON object, which could hold a token")
         channel = reading.identifier(document.get("channel_id"))
@@ -102,7 +102,7 @@ class CrmChannel(Product):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """One event for each id; an id that is none goes to `bad`."""
-        told = reading.checked(Notification, strict_json.loads(delivery.body))
+        told = reading.checked(Notification, strict_json.document(delivery))
         if not reading.is_name(told.module) or not reading.is_name(told.operation):
             raise Malformed("module or operation is no name")
         if not told.ids:

@@ -126,7 +126,7 @@ class Desk(Product):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """One event for each element; one that is unreadable or of another organisation goes to `bad`."""
-        document = strict_json.loads(delivery.body) if delivery.body.strip() else []
+        document = strict_json.document(delivery) if delivery.body.strip() else []
         if not isinstance(document, list):
             raise Malformed("the body is no JSON array")
         parsed = Parsed()

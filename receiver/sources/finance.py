@@ -143,7 +143,7 @@ class Finance(Product):
     def _document(self, delivery: Delivery) -> dict[str, Any]:
         what = body.kind(delivery)
         if what == "json":
-            document = strict_json.loads(delivery.body)
+            document = strict_json.document(delivery)
         elif what in ("form", "empty"):
             document = body.form(delivery)
             packed = document.get("JSONString")

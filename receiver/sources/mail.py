@@ -145,7 +145,7 @@ class Mail(HmacBody):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The one event: a message where there is an id of one, a task where there is an entity."""
-        document = strict_json.loads(delivery.body)
+        document = strict_json.document(delivery)
         if not isinstance(document, dict):
             raise Malformed("the body is no JSON object")
         if "entityId" in document and "entityType" in document:

@@ -118,7 +118,7 @@ class Payments(Product):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The one event. One of the test mode goes into quarantine where the source is `live_only`."""
-        document = strict_json.loads(delivery.body)
+        document = strict_json.document(delivery)
         told = reading.checked(PaymentsEvent, document)
         if way.live_only and not told.live_mode:
             raise Malformed(

@@ -87,7 +87,7 @@ class SalesIq(RsaBody):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The one event, named by the body, or by the URL where the body has no name for it."""
-        document = strict_json.loads(delivery.body)
+        document = strict_json.document(delivery)
         told = reading.checked(SalesIqEvent, document)
         kind, native = self._kind(told, delivery, way)
         event = self._event(

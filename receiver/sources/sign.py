@@ -134,7 +134,7 @@ class Sign(HmacBody):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """The one event, about the request whoever has done what with it."""
-        document = strict_json.loads(delivery.body)
+        document = strict_json.document(delivery)
         told = reading.checked(SignDelivery, document)
         notification, request = told.notifications, told.requests
         if not reading.is_name(notification.operation_type):

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -31,7 +32,15 @@ def hmac_sha256(secret: str, message: bytes) -> bytes:
 
 def keyed(secret: str, message: bytes, algorithm: str) -> bytes:
     """The HMAC with the secret's UTF-8 text as the key."""
-    return hmac.digest(secret.encode("utf-8", "surrogatepass"), message, algorithm)
+    begun = _begun(secret, algorithm).copy()
+    begun.update(message)
+    return begun.digest()
+
+
+@lru_cache(64)
+def _begun(secret: str, algorithm: str) -> hmac.HMAC:
+    """An HMAC that has its key: half of the work for a short message."""
+    return hmac.new(secret.encode("utf-8", "surrogatepass"), digestmod=algorithm)
 
 
 def bearing(delivery: Delivery, header: str, value: str) -> Delivery:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from receiver.errors import Malformed
+
+if TYPE_CHECKING:
+    from receiver.event import Delivery
 
 DEPTH = 64
 """Documented bodies nest about six deep; Python's own reader ends in a RecursionError near a thousand."""
@@ -28,18 +31,32 @@ def loads(body: bytes) -> Any:
     Refused: more than 64 levels, a name twice in one object, NaN and infinite numbers, NUL, lone surrogates.
     An integer beyond 64 bits becomes a string, for the ledger's own writer takes none.
     """
+    return _read(body)[0]
+
+
+def document(delivery: Delivery) -> Any:
+    """What `loads` makes of a delivery's body, which remembers it."""
+    value, plain = _read(delivery.body)
+    if plain:
+        delivery.remember(value)
+    return value
+
+
+def _read(body: bytes) -> tuple[Any, bool]:
+    """(the value, whether any reader of JSON would make the same of these bytes)."""
     raw = body.removeprefix(codecs.BOM_UTF8)
     if raw.count(b"[") + raw.count(b"{") > DEPTH and _depth(raw) > DEPTH:
         raise Malformed(f"JSON nested more than {DEPTH} levels deep")
     try:
         value = orjson.loads(raw)  # sees to UTF-8, lone surrogates, control characters and infinite numbers
-        if not _is_exact(raw, value):
+        plain = _is_exact(raw, value)
+        if not plain:
             value = _READER.decode(raw.decode())
     except ValueError as error:
         raise Malformed(f"not JSON: {error}") from None
     if b"\\" in raw and _NUL.search(raw):
         raise Malformed("a NUL character in the JSON")
-    return value
+    return value, plain and len(raw) == len(body)
 
 
 def _is_exact(raw: bytes, value: Any) -> bool:

@@ -101,7 +101,7 @@ def _document(delivery: Delivery, way: Way) -> Any:
     what = body.kind(delivery)
     if what == "json":
         try:
-            return strict_json.loads(delivery.body)
+            return strict_json.document(delivery)
         except Malformed as error:
             raise Malformed(f"{error}; does a merged field hold a quote or a line break?") from None
     if what == "other":

@@ -103,7 +103,7 @@ class ZeptoMail(Product):
 
     def parse(self, delivery: Delivery, way: Way, verified: Verified) -> Parsed:
         """One event for each message. Names and messages come as lists of the same order, or as one of each."""
-        document = strict_json.loads(delivery.body)
+        document = strict_json.document(delivery)
         if not isinstance(document, dict):
             raise Malformed("the body is no JSON object")
         names, messages = _listed(document, "event_name"), _listed(document, "event_message")

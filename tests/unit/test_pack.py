@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from receiver.event import Delivery, Event
 from receiver.ledger.accept import Record
 from receiver.ledger.pack import NAMES, WORTH_IT, event_of, long, pack, part, places, short, unpack
+from receiver.sources import strict_json
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
@@ -88,7 +90,7 @@ def test_data_that_do_not_stand_in_the_body_are_kept_beside_it(body: bytes) -> N
     """A form, a number written as text, a part of an object, no JSON at all: the event keeps its own."""
     delivery = Delivery.arrive("books", body)
     told = event({"a": 1, "b": "2"}, delivery)
-    assert places(body, told) is None
+    assert places(delivery, told) is None
     whole, own = kept(Record(delivery, "accepted", events=[told]))
     assert "event" not in part(whole)[0]
     assert event_of("e", own, seq=0) == told
@@ -107,10 +109,30 @@ def test_a_body_is_looked_through_within_bounds() -> None:
     """A hundred thousand values are not compared one by one while the sender waits."""
     document = {"many": [[number] for number in range(100_000)], "last": {"a": 1}}
     told = event({"a": 1}, Delivery.arrive("desk"))
-    assert places(orjson.dumps(document), told) == {"data": ["last"]}
-    assert (
-        places(orjson.dumps({"many": [[[number]] for number in range(100_000)] + [{"a": 1}]}), told) is None
-    )
+    assert places(Delivery.arrive("desk", orjson.dumps(document)), told) == {"data": ["last"]}
+    document = {"many": [[[number]] for number in range(100_000)] + [{"a": 1}]}
+    assert places(Delivery.arrive("desk", orjson.dumps(document)), told) is None
+
+
+@pytest.mark.parametrize(
+    ("body", "remembered"),
+    [
+        (b'{"a": 1}', True), (b'\xef\xbb\xbf{"a": 1}', False), (b'{"a": 123456789012345678901}', False),
+        (b'{"a\\u003ab": 1}', False), (b"[]", True), (b"null", False),
+    ],
+)  # fmt: skip
+def test_what_a_source_read_is_not_read_again_where_every_reader_reads_the_same(
+    body: bytes, remembered: bool
+) -> None:
+    """And only as long as it is the same object, of the same bytes; whatever is kept comes back the same."""
+    delivery = Delivery.arrive("desk", body)
+    found = strict_json.document(delivery)
+    assert delivery.says(found) is remembered
+    assert not replace(delivery, body=b"{}").says(found)
+    assert not delivery.says(orjson.loads(orjson.dumps(found)))
+    told = event(found, delivery)
+    whole, own = kept(Record(delivery, "accepted", events=[told]))
+    assert event_of("e", own or whole, seq=0, delivery="" if own else delivery.id).data == found
 
 
 @given(
@@ -123,8 +145,8 @@ def test_what_is_said_of_a_delivery_comes_back_from_its_short_form(
 ) -> None:
     """Names that are counted off, and what is said by saying nothing, are said again."""
     delivery = Delivery("d", "desk", method, path, query, tuple(headers), b"", 5, "")
-    said = orjson.loads(orjson.dumps(Record(delivery, "rejected", reason, secret=secret).meta()))
-    assert long(orjson.loads(orjson.dumps(short(said)))) == said
+    record = Record(delivery, "rejected", reason, secret=secret)
+    assert long(orjson.loads(orjson.dumps(short(record)))) == orjson.loads(orjson.dumps(record.meta()))
 
 
 def test_no_name_of_a_header_stands_twice() -> None:
