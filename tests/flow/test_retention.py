@@ -69,6 +69,18 @@ def test_what_is_kept_does_not_bar_the_way_to_what_can_go(redis: Redis, monkeypa
     assert redis.zcard(keys.events()) == len(dead)
 
 
+@pytest.mark.parametrize(
+    "damage", [b"no JSON\n-{}", b"[1]\n-{}", b'{"events": 7}\n-', b'{"event": {"type": "crm.A.x"}}\n-', b""]
+)
+def test_what_cannot_be_read_any_more_does_not_bar_the_way(redis: Redis, damage: bytes) -> None:
+    """One delivery of four is damaged: it is forgotten with the others."""
+    home = routed(redis, 4)
+    damaged = redis.hget(keys.event(home[1]), "delivery").decode()
+    redis.set(keys.delivery(damaged), damage)
+    assert Retention(redis, NOW).trim() == 4
+    assert not redis.exists(keys.events(), *(keys.event(each) for each in home), keys.delivery(damaged))
+
+
 @pytest.mark.parametrize("by", BY)
 def test_a_round_goes_on_where_the_last_one_was(redis: Redis, monkeypatch, by: str) -> None:
     """A round without time gets a little further; at the end a walk begins anew and finds what has been finished behind it, also where another clock forgot the one that it stood at."""

@@ -29,19 +29,22 @@ local function finished(id, state, handlers)
   return true
 end
 
--- The line that says what is kept there, without the bytes after it: they may be a megabyte. Nil where nothing is kept.
+-- The line that says what is kept there, without the bytes after it: they may be a megabyte. Nil where nothing is kept, or nothing that
+-- can be read: one damaged event must not keep all behind it.
 local function line_of(place)
   local beginning = redis.call('GETRANGE', place, 0, 4095)
   if #beginning == 4096 and not string.find(beginning, '\n', 1, true) then beginning = redis.call('GET', place) end
-  return beginning ~= '' and cjson.decode(string.match(beginning, '^[^\n]*')) or nil
+  local readable, line = pcall(cjson.decode, string.match(beginning, '^[^\n]*'))
+  return readable and type(line) == 'table' and line or nil
 end
 
 -- What an event is, and the delivery that it came with.
 local function meta_of(id, delivery)
   local line = line_of(delivery and K.delivery(delivery) or K.fact(id))
-  if line and delivery then
-    line.event.source = line.source
-    return line.event, delivery
+  if delivery then
+    local meta = line and line.event or {}
+    meta.source = line and line.source
+    return meta, delivery
   end
   return line or {}, line and line.delivery
 end
@@ -50,8 +53,9 @@ end
 local left = {}
 local function leave(delivery, gone)
   local line = line_of(K.delivery(delivery))
-  for at = line and #line.events or 0, 1, -1 do
-    if redis.call('EXISTS', K.event(line.events[at])) == 1 then
+  local told = line and type(line.events) == 'table' and line.events or {}
+  for at = #told, 1, -1 do
+    if redis.call('EXISTS', K.event(told[at])) == 1 then
       gone[#gone + 1] = redis.call('HGET', K.verdict(delivery), 'forgotten') or nil
       redis.call('HSET', K.verdict(delivery), 'forgotten', table.concat(gone, ' '))
       return
@@ -80,7 +84,7 @@ local function look_at(id, received)
     end
     unindex(K.events(), id)
     unindex(K.events_in_state('unmatched'), id)
-    if meta.type then
+    if meta.type and meta.source then
       unindex(K.events_of_type(meta.type), id)
       unindex(K.events_of_source(meta.source), id)
       local record = record_key(meta)
