@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError, ResponseError
 
-from receiver import logs, metrics
+from receiver import keys, logs, metrics
 from receiver.errors import LedgerUnavailable, SettingsError
 from receiver.intake.faults import is_everyones
 from receiver.intake.marks import Marks
@@ -209,11 +209,13 @@ class Drain:
         else:
             log.info("redis.well")
 
-    def _answers_now(self) -> bool:
+    def _takes_writes(self) -> bool:
+        """Whether Redis takes a write that changes nothing: while it fails over it answers, and lets every write wait."""
         try:
-            return bool(self._redis.ping())
+            self._redis.zrem(keys.spools(), "")
         except (RedisError, OSError):
             return False
+        return True
 
     # Draining ----------------------------------------------------------------------------------------------------
 
@@ -248,7 +250,7 @@ class Drain:
         except ResponseError as error:
             return not is_everyones(error) and self._singly(file, rows)
         except (RedisError, OSError):
-            self._answers = self._answers_now()
+            self._answers = self._takes_writes()
             return self._answers and self._singly(file, rows)
         file.done(rows)
         return True
@@ -262,7 +264,7 @@ class Drain:
                 reason = f"it cannot be read: {type(error).__name__}: {error}"
             except (RedisError, OSError) as error:
                 everyones = isinstance(error, ResponseError) and is_everyones(error)
-                if everyones or not self._answers_now():
+                if everyones or not self._takes_writes():
                     return False
                 reason = f"{type(error).__name__}: {error}"
             else:

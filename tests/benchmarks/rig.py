@@ -125,6 +125,18 @@ class Ground:
         finally:
             self.redis.config_set("appendfsync", "always")
 
+    @contextmanager
+    def no_rewrite(self) -> Iterator[None]:
+        """No rewrite of the append-only file within, nor one that began before: it costs what is kept, and once whenever that doubles."""
+        before = self.redis.config_get("auto-aof-rewrite-percentage")
+        self.redis.config_set("auto-aof-rewrite-percentage", 0)
+        while self.redis.info("persistence")["aof_rewrite_in_progress"]:
+            time.sleep(0.1)
+        try:
+            yield
+        finally:
+            self.redis.config_set("auto-aof-rewrite-percentage", next(iter(before.values())))
+
     def project(self, handlers: Mapping[str, str], **settings: str) -> dict[str, str]:
         """A user's project with these modules of handlers; the environment that its processes need."""
         place = self.folder / "project"
@@ -241,7 +253,10 @@ def wait_for_port(port: int, process: subprocess.Popen[bytes], where: Ground) ->
     limit = time.monotonic() + 30
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
+            with socket.create_connection(("127.0.0.1", port), 1) as found:
+                # The kernel may give a port that nobody has to who asks for it.
+                if found.getsockname() == found.getpeername():
+                    raise ConnectionRefusedError
         except OSError:
             if process.poll() is not None or time.monotonic() > limit:
                 raise RuntimeError(f"{process.args} does not listen:\n{tail(where)}") from None

@@ -59,8 +59,9 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
 def spooling(settings: MakeSettings, own: Embedded) -> Callable[..., Settings]:
     """Makes settings on that Redis that look at it often."""
 
-    def make(**spool: Any) -> Settings:
-        return settings(TOML, secrets={"books": BOOKS}, redis={"url": own.url}, spool={"tick": 0.05, **spool})
+    def make(deadline: float = 1, **spool: Any) -> Settings:
+        redis = {"url": own.url, "deadline": deadline}
+        return settings(TOML, secrets={"books": BOOKS}, redis=redis, spool={"tick": 0.05, **spool})
 
     return make
 
@@ -352,6 +353,18 @@ def test_of_two_web_processes_one_drains(spooling, own) -> None:
             wait(lambda client=client: client.post(**signed(now_ms())).json()["verdict"] == "accepted")
         assert read.totals(own.client())["accepted"] == 23
         assert read.totals(own.client())["duplicates"] == 0
+
+
+def test_writes_that_stand_still_are_no_rows_fault(spooling, own) -> None:
+    """A Redis that fails over answers, and lets writes wait: what was spooled waits for it, too, however often it is tried."""
+    known = spooling(deadline=0.2)
+    with served(known) as client, own.client() as redis:
+        redis.execute_command("CLIENT", "PAUSE", "4000", "WRITE")
+        assert {client.post(**signed(number)).json()["verdict"] for number in range(3)} == {"spooled"}
+        with Spool.of(known).file() as file:
+            wait(lambda: file.depth().depth == 0)
+            assert file.depth().quarantined == 0
+        assert len(kept(redis)) == 3
 
 
 def test_a_row_that_fails_alone_three_times_is_quarantined(spooling, own) -> None:
