@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,6 +106,8 @@ class Ground:
     url: str
     server: int | None
     load: int | None
+    key: str = field(default_factory=lambda: Fernet.generate_key().decode())
+    """Of all its projects: one Redis is one project's."""
 
     def clear(self) -> None:
         """An empty Redis with an empty append-only file."""
@@ -150,7 +152,7 @@ class Ground:
             **{name: value for name, value in os.environ.items() if not name.startswith("ZOHOOK_")},
             "ZOHOOK_FOLDER": str(place),
             "ZOHOOK_REDIS__URL": self.url,
-            "ZOHOOK_KEY": Fernet.generate_key().decode(),
+            "ZOHOOK_KEY": self.key,
             "ZOHOOK_SECRET_BOOKS": SECRET,
             **settings,
         }
