@@ -38,6 +38,11 @@ class Sent:
         """Whether somebody promised to keep it."""
         return 200 <= self.status < 300
 
+    @property
+    def perhaps_again(self) -> bool:
+        """Whether it may have been kept before, unanswered: that turns out when it is drained, and it has the first one's id then."""
+        return self.verdict == "spooled" and bool(self.failures)
+
 
 def signed(number: int, event: str, **body: Any) -> tuple[str, bytes, dict[str, str]]:
     """(path, body, headers) of one delivery."""

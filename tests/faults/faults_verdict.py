@@ -113,7 +113,8 @@ def _look(house: House, sent: Sequence[Sent], parked: Sequence[str], *, busy: bo
     for first in range(0, len(promised), 500):
         pipe = house.redis.pipeline(transaction=False)
         for each in promised[first : first + 500]:
-            pipe.exists(*(keys.event(event) for event in each.events)) if each.events else pipe.ping()
+            ids = () if each.perhaps_again else each.events
+            pipe.exists(*(keys.event(event) for event in ids)) if ids else pipe.ping()
         answers = pipe.execute()
         found.undurable += [
             each.number for each, there in zip(promised[first:], answers, strict=False) if not there
