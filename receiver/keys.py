@@ -106,7 +106,9 @@ def latest(key: str) -> str:
 
 
 def latest_opened(key: str) -> str:
-    """String `SEQ EVENT`: the newest event of one key of one handler. Kept while one of its jobs is open, for seven days at most."""
+    """String `SEQ EVENT`: the newest event of one key of one handler. Kept while one of its jobs is open or an older event may still be
+    routed, for seven days at most.
+    """
     return f"zh:l:{key}:opened"
 
 

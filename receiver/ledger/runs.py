@@ -128,7 +128,7 @@ def claim(
 
 def gather(redis: Redis, lead: Claim, lease: float, most: int) -> list[Claim]:
     """Claims of up to `most` jobs that wait in the batch of `lead`, oldest first: of 4 MiB of data at most. `lease` in seconds."""
-    answers = call(redis, "gather", lead.id, lead.worker, int(lease * 1000), most, GATHERED)
+    answers = call(redis, "gather", lead.id, lead.worker, int(lease * 1000), most, GATHERED, iso())
     return [
         Claim(
             kind="j",
@@ -329,14 +329,16 @@ def replay_many(
     mode: Mode = "retry",
     again: float = 30,
     part_of: str = "",
+    only: str = "",
 ) -> list[str]:
     """Run finished jobs again (retry: with the same idempotency key, rerun: with a new one), or route events again.
 
     Each is "ok", "open" where it is still under way, or "gone" where there is no such thing. `part_of` is the replay's id; once that was
-    cancelled nothing is given, and the word is "cancelled".
+    cancelled nothing is given, and the word is "cancelled". What is not in the state `only` any more, for which it was chosen, is "gone".
     """
     at = iso()
-    calls = [("replay", (at, kind, each, mode, REPLAY, int(again * 1000), part_of)) for kind, each in found]
+    rest = (mode, REPLAY, int(again * 1000), part_of, only)
+    calls = [("replay", (at, kind, each, *rest)) for kind, each in found]
     return ["gone" if isinstance(word, Exception) else word.decode() for word in call_together(redis, calls)]
 
 
@@ -363,7 +365,14 @@ def pausable(what: str) -> str:
     kind, _, name = what.partition(":")
     if kind not in {"handler", "queue", "source"} or not name or len(what) > 300:
         raise ValueError(f"{what[:300]!r} cannot be paused; write handler:ID, queue:NAME or source:NAME")
-    return f"{kind}:{name.removeprefix(f'{QUEUE}_')}" if kind == "queue" else what
+    if kind != "queue":
+        return what
+    name = name.removeprefix(f"{QUEUE}_")
+    if f"{QUEUE}_{name}" in {REPLAY, RECOVERED}:
+        raise ValueError(
+            f"{name} is a lane that work of all queues goes through: pause the handler; zohook cancel stops a replay"
+        )
+    return f"queue:{name}"
 
 
 def pause(redis: Redis, what: str) -> None:

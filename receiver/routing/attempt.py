@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from receiver.zoho import Zoho
 
 log = logs.get("run")
-CALLS = 50
+CALLS, WRITES = 50, 1_000
+"""How many of a run's last calls are kept, and how many writes before those: a rerun repeats them, and says so."""
 
 
 class Attempt:
@@ -188,7 +189,8 @@ class Attempt:
         if error is not None and not isinstance(error, Skip | RetryLater):
             more["error"] = policy.shown(error)
         if self.calls:
-            more["calls"] = self.calls[-CALLS:]
+            others = [call for call in self.calls[:-CALLS] if call.get("write")]
+            more["calls"] = [*others[-WRITES:], *self.calls[-CALLS:]]
         if self.effects.emitted:
             more["emitted"] = self.effects.emitted[-CALLS:]
         if self.company:

@@ -127,12 +127,14 @@ def _said(row: JobRow) -> str:
 
 def repeats(redis: Redis, row: JobRow) -> list[str]:
     """What a rerun of a job will do a second time: the writes to Zoho of its earlier attempts ("POST /crm/v8/Leads"), the events that
-    they emitted and the steps that are done. The row has its attempts.
+    they emitted and the steps that are done. Of a run whose process was lost nobody knows, and that is said. The row has its attempts.
 
     What a batch wrote it wrote for each of its events, and is kept with the job that led it.
     """
     made: dict[str, None] = {}
     for attempt in row.attempts:
+        if attempt.get("outcome") == "lost":
+            made[f"whatever run {attempt.get('run')} did before its process was lost"] = None
         company = attempt.get("batch") or {}
         told = f" (in a batch of {company['jobs']})" if company else ""
         for call in _calls(redis, row, attempt, company):

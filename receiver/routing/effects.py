@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import orjson
 
 from receiver import keys
 from receiver.errors import HandlerError, StepNotRemembered, StepUnknown, Unavailable
-from receiver.event import Delivery, Event, new_id, now_ms
+from receiver.event import Delivery, Event, id_within, now_ms
 from receiver.ledger import runs
 from receiver.ledger.accept import Record, accept
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+
+    from redis.client import Pipeline
 
     from receiver.routing.leases import Held
     from receiver.routing.process import Process
@@ -67,23 +69,24 @@ class RunEffects:
             raise HandlerError(
                 "emit(at=...) takes a time with its zone, for example datetime.now(UTC) + timedelta(days=1)"
             )
-        claim = self._held.claim
+        claim, due = self._held.claim, int(at.timestamp() * 1000) if at else 0
         self.emitted.append(event_type)
+        identity = f"{claim.id}:{claim.generation}:{len(self.emitted)}:{event_type}:{key}"
         made = Event(
-            id=new_id(),
+            id=id_within(claim.event.id, identity),
             type=event_type,
             source=claim.event.source,
             data=data,
             received=now_ms(),
             organisation=claim.event.organisation,
             record_id=record_id,
+            occurred=due or None,
             origin="handler",
             cause=claim.id,
             connection=claim.event.connection,
-            identity=f"{claim.id}:{claim.generation}:{len(self.emitted)}:{event_type}:{key}",
+            identity=identity,
             depth=claim.event.depth + 1,
         )
-        due = int(at.timestamp() * 1000) if at else 0
         delivery = Delivery.arrive(claim.event.source, method="EMIT")
         record = Record(delivery, "emitted", events=[made], window=WINDOW, due=due, key=key, replace=replace)
         answer = accept(
@@ -127,7 +130,7 @@ class RunEffects:
             result = act()
         except Exception as error:
             if not _may_have_happened(error):
-                self._redis.hdel(place, field)
+                self._forget(place, field)
             raise
         done = {"state": "done", "at": now_ms(), "result": result}
         try:
@@ -139,6 +142,17 @@ class RunEffects:
                 "or None, then retry: it is not done again"
             ) from error
         return result
+
+    def _forget(self, place: str, field: str) -> None:
+        """Forget a step that did not happen, unless it is of a later run: ours may be lost meanwhile."""
+
+        def forget(pipe: Pipeline) -> None:
+            known = cast("bytes | None", pipe.hget(place, field))
+            pipe.multi()
+            if known is not None and orjson.loads(known).get("run") == self._held.claim.run:
+                pipe.hdel(place, field)
+
+        self._redis.transaction(forget, place)
 
 
 def _may_have_happened(error: BaseException) -> bool:

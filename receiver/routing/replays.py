@@ -43,7 +43,8 @@ LAG = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """The record of one replay. `chosen` jobs were meant; `ok` are given to the workers, `open` were open already, `gone` are no more.
+    """The record of one replay. `chosen` jobs were meant; `ok` are given to the workers, `open` were open already, `gone` are no more, or not
+    in the state any more for which they were chosen.
 
     A backfill is `reading` while its records are asked of Zoho, which a command does; nothing of it is given till then.
     """
@@ -154,7 +155,9 @@ def _given(redis: Redis, found: str, mode: str, jobs: Sequence[bytes], again: fl
         said = {name.decode(): value.decode() for name, value in told.items()}
         return backfills.give(redis, found, said, [orjson.loads(each) for each in jobs], again)
     asked = [("j", job.decode()) for job in jobs]
-    return runs.replay_many(redis, asked, cast("runs.Mode", mode), again, found)  # type: ignore[arg-type]
+    chosen = cast("bytes | None", redis.hget(keys.replay(found), "filter"))
+    state = orjson.loads(chosen)["state"] if chosen else ""
+    return runs.replay_many(redis, asked, cast("runs.Mode", mode), again, found, state)  # type: ignore[arg-type]
 
 
 def _end(redis: Redis, found: str, state: State, of: Sequence[State]) -> State | None:

@@ -29,7 +29,7 @@ LIMIT = 60.0
 """Seconds that the filters of one batch may take."""
 
 
-def route(process: Process, claims: Sequence[Claim]) -> list[Claim]:
+def route(process: Process, claims: Sequence[Claim], *, claim_first: bool = True) -> list[Claim]:
     """Open the jobs of events; the claims of those jobs that were taken at once."""
     routes = plan(process, claims)
     if not routes:
@@ -40,7 +40,7 @@ def route(process: Process, claims: Sequence[Claim]) -> list[Claim]:
         routes,
         lease=settings.lease,
         again=settings.again,
-        claim_first=not process.draining,
+        claim_first=claim_first and not process.draining,
         slips=settings.slips,
     )
     return [each for each in taken if each is not None]

@@ -27,7 +27,7 @@ def work(process: Process, kind: Kind, found_id: str, run: int, *, alone: bool =
     if isinstance(claim, str):
         return process.run_alone(kind, found_id, run) if claim == "suspect" else claim
     if claim.kind == "e":
-        taken = route.route(process, [claim])
+        taken = route.route(process, [claim], claim_first=not alone)
         return run_job(process, taken[0]) if taken else "routed"
     return run_job(process, claim)
 

@@ -7,10 +7,15 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from receiver import keys
-from receiver.ledger import read
-from tests.flow.kit import seen, send, until
+from receiver import keys, on
+from receiver.ledger import read, runs
+from receiver.routing import run
+from tests.flow.kit import drain, seen, send, until
+
+if TYPE_CHECKING:
+    from tests.flow.conftest import MakeHouse
 
 THREADS = 2
 ROOM = '''
@@ -147,6 +152,26 @@ def test_a_handler_that_ends_its_process_is_quarantined(project, redis, start) -
     (job,) = read.event(redis, event).jobs
     assert "died 3 times" in job.reason
     assert [each["reason"].partition(": ")[2] for each in job.attempts] == ["exit status 0"] * 3
+
+
+def test_what_routes_a_suspect_event_runs_none_of_its_jobs(house: MakeHouse) -> None:
+    """Its process has the time of a routing, and a handler its own."""
+    began = []
+
+    @on("**", timeout=600)
+    def handler(event):
+        began.append(event.id)
+
+    home = house(handler)
+    event = home.accept()
+    [slip] = home.slips(1)
+    runs.claim(home.redis, *slip.ids(), "dies", 0.01)
+    time.sleep(0.05)
+    home.sweeper.once()
+    assert run.work(home.process, "e", event.id, 2, alone=True) == "routed"
+    assert began == []
+    drain(home)
+    assert began == [event.id]
 
 
 def test_none_outlives_its_worker_for_ever(project, redis, start) -> None:

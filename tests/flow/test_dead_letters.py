@@ -10,7 +10,8 @@ import pytest
 from receiver import on
 from receiver.errors import InvalidRequest
 from receiver.ledger import read, runs
-from receiver.routing import dead_letters
+from receiver.routing import dead_letters, route, run
+from receiver.routing.attempt import Attempt
 from receiver.routing.dead_letters import Filter
 
 if TYPE_CHECKING:
@@ -106,6 +107,51 @@ def test_an_error_that_came_before_a_death_is_found_too(home) -> None:
     [row] = dead_letters.select(home.redis, Filter(record="99"))
     home.redis.rpush(f"zh:a:{row.id}", orjson.dumps({"run": 2, "outcome": "lost"}))
     assert len(list(dead_letters.select(home.redis, Filter(error="no_owner")))) == 1
+
+
+def test_every_write_is_listed_whatever_was_read_after_it(
+    house: MakeHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of what a run read the last fifty calls are kept, and all that it wrote before."""
+
+    @on("**", retries=0)
+    def handler(event, zoho):
+        raise AssertionError("not called")
+
+    def called(self: Attempt) -> None:
+        self.calls.append({"method": "POST", "path": "/crm/v8/Invoices", "write": True, "status": 201})
+        self.calls.extend(
+            {"method": "GET", "path": f"/crm/v8/Deals/{each}", "status": 200} for each in range(60)
+        )
+        raise ValueError("after the calls")
+
+    monkeypatch.setattr(Attempt, "call", called)
+    home = house(handler)
+    home.accept()
+    home.work()
+    [row] = dead_letters.select(home.redis, Filter())
+    assert dead_letters.all_repeats(home.redis, [row.id]) == {"POST /crm/v8/Invoices": 1}
+    [attempt] = read.jobs(home.redis, [row.id], attempts=True)[0].attempts
+    assert len(attempt["calls"]) == 51
+
+
+def test_of_a_run_whose_process_was_lost_nobody_knows_what_it_did(house: MakeHouse) -> None:
+    """And that is said before it is run again."""
+
+    @on("**", retries=0)
+    def handler(event):
+        raise ValueError("no")
+
+    home = house(handler)
+    job = f"{home.accept().id}:rooms.handler"
+    [slip] = home.slips(1)
+    route.route(home.process, [runs.claim(home.redis, *slip.ids(), "dies", 5)])
+    home.redis.zadd("zh:due", {f"j:{job}": 1})
+    home.sweeper.once()
+    run.work(home.process, "j", job, 2, alone=True)
+    assert dead_letters.all_repeats(home.redis, [job]) == {
+        "whatever run 1 did before its process was lost": 1
+    }
 
 
 def test_what_a_rerun_repeats_is_listed(house: MakeHouse) -> None:

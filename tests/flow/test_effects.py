@@ -8,13 +8,16 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import httpx
+import orjson
 import pytest
 
 from receiver import on
-from receiver.errors import InvalidRequest, Unavailable
+from receiver.errors import Fenced, InvalidRequest, Unavailable
 from receiver.event import Event, new_id, now_ms
 from receiver.ledger import read, runs
 from receiver.routing import run
+from receiver.routing.effects import RunEffects
+from receiver.routing.leases import Held
 from tests.flow.kit import drain
 
 if TYPE_CHECKING:
@@ -224,6 +227,82 @@ def test_a_step_that_returned_no_json_was_done(house: MakeHouse) -> None:
     home.work()
     assert len(calls) == 1
     assert read.totals(home.redis)["done"] == 1
+
+
+def test_an_event_for_later_is_as_old_as_its_time(house: MakeHouse) -> None:
+    """`max_age=` counts from when it was to come, and not from when somebody thought of it."""
+    seen = []
+
+    @on("crm.**")
+    def first(event):
+        event.emit("app.remind", at=datetime.now(UTC) + timedelta(seconds=0.5))
+
+    @on("app.remind", max_age=0.4)
+    def remind(event):
+        seen.append(event.occurred - event.received)
+
+    home = house(first, remind)
+    home.accept()
+    drain(home)
+    time.sleep(0.5)
+    drain(home)
+    assert len(seen) == 1
+    assert 400 < seen[0] <= 500
+
+
+def test_a_retry_emits_nothing_twice_however_late(house: MakeHouse) -> None:
+    """After the mark of the event has gone the event itself is known by its id."""
+    seen = []
+
+    @on("crm.**", retries=0)
+    def first(event):
+        event.emit("app.invoice", {"n": 1})
+        if not seen:
+            raise ValueError("after the emit")
+
+    @on("app.invoice")
+    def invoice(event):
+        seen.append(event.id)
+
+    home = house(first, invoice)
+    event = home.accept()
+    home.work()
+    [mark] = [key for key in home.redis.scan_iter("zh:m*") if home.redis.type(key) == b"string"]
+    home.redis.delete(mark)
+    assert runs.replay(home.redis, "j", f"{event.id}:rooms.first") == "ok"
+    drain(home)
+    assert len(seen) == 1
+    assert runs.replay(home.redis, "j", f"{event.id}:rooms.first", "rerun") == "ok"
+    drain(home)
+    assert len(set(seen)) == 2, "a rerun begins anew"
+
+
+def test_a_run_that_was_cut_off_forgets_no_step_of_the_next_one(house: MakeHouse) -> None:
+    """It was frozen within its step; the next run did it, and that is what is remembered when the first one finds itself fenced."""
+    done = []
+
+    @on("**")
+    def handler(event):
+        def pay():
+            if done:
+                return done.append("again")
+            done.append("first")
+            job = f"{event.id}:rooms.handler"
+            home.redis.zadd("zh:due", {f"j:{job}": 1})
+            home.sweeper.once()
+            held = runs.claim(
+                home.redis, "j", job, int(home.redis.hget(f"zh:j:{job}", "run")) + 1, "w", 30, alone=True
+            )
+            RunEffects(home.process, Held(held, time.monotonic() + 60)).step("pay", lambda: "paid", "again")
+            raise Fenced("another run has it")
+
+        event.step("pay", pay)
+
+    home = house(handler)
+    event = home.accept()
+    home.work()
+    [told] = home.redis.hvals(f"zh:s:{event.id}:rooms.handler")
+    assert (orjson.loads(told)["state"], orjson.loads(told)["result"]) == ("done", "paid")
 
 
 def test_what_waits_on_hold_can_be_cancelled_and_replaced(house: MakeHouse) -> None:

@@ -133,6 +133,15 @@ def test_an_event_is_routed_again(project, redis: Redis, start, zohook) -> None:
     assert f"zohook retry {event} routes the event again" in zohook("rerun", event, status=2)
 
 
+@pytest.mark.parametrize("lane", ["replay", "recovered", "zohook_replay"])
+def test_a_lane_cannot_be_paused(project, redis: Redis, zohook, lane: str) -> None:
+    """It would hold nothing; what does is said."""
+    said = zohook("pause", f"queue:{lane}", status=2)
+    assert "is a lane" in said
+    assert "zohook cancel stops a replay" in said
+    assert read.paused(redis) == {}
+
+
 def test_replays_leave_half_of_the_threads_to_live_events(project, redis: Redis, start, zohook) -> None:
     """Eight slow ones are given at once: two of four threads do them, and what comes in live need not wait for their end."""
     send(redis, "crm.Slow.updated", count=8)

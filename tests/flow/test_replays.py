@@ -185,6 +185,25 @@ def test_a_replay_that_is_cancelled_while_it_gives_stays_cancelled(
     assert (record.state, record.ok, states(home)) == ("cancelled", 0, {"dead": 10})
 
 
+def test_what_was_run_since_it_was_chosen_is_not_run_again(home: House, does: Behaviour) -> None:
+    """A person ran one of them by hand, and another replay chose some of the same: each of ten runs once, though a rerun has new keys."""
+    does.error = None
+    jobs = dead(home)
+    first = replays.start(home.redis, "rerun", Filter(type="crm.**"), jobs, rate=10)
+    other = replays.start(home.redis, "rerun", Filter(error="amount"), jobs[:7], rate=10)
+    assert replays.at_once(home.redis, "rerun", [jobs[0]], 30, by="a person") == ["ok"]
+    home.work()
+    while any(replays.one(home.redis, each).state == "running" for each in (first, other)):
+        for each in (first, other):
+            home.redis.hset(f"zh:rp:{each}", "last", 0)
+        replays.advance(home.redis, 30)
+        home.work()
+    assert sorted(does.numbers) == list(range(10))
+    told = [replays.one(home.redis, each) for each in (first, other)]
+    assert sum(each.ok for each in told) == 9
+    assert [each.ok + each.open + each.gone for each in told] == [10, 7]
+
+
 def test_a_replay_that_gave_all_can_still_be_cancelled_for_its_retries(home: House, does: Behaviour) -> None:
     """They would come for three days."""
     does.error = ValueError("not yet")

@@ -35,6 +35,7 @@ local function finish(kind, id, run, token, state, due, wait, tries, reason, att
     due_at(kind, id, tonumber(due))
   elseif state == 'held' then
     park(kind, id, parked)
+    if kind == 'e' then redis.call('ZREM', K.unrouted(), id) end
   else
     not_due(kind, id)
   end

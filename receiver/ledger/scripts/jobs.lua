@@ -23,6 +23,9 @@ local function shift(job, from, to)
   end
 end
 
+-- The place of a job's event among all.
+local function seq_of(job) return redis.call('HGET', K.event(string.match(job, '^[^:]+')), 'seq') or '0' end
+
 -- The handlers that have a job of an event.
 local function handlers_of(event)
   local found = {}
@@ -98,6 +101,19 @@ local function wake_under(limit, iso)
   until not head or wake_job(head, iso)
 end
 
+-- A place that was meant for one who cannot take it, or takes it no more, is for the next.
+local function pass_on(policy, iso)
+  if redis.call('ZCARD', K.limit(policy.limit)) < policy.most then wake_under(policy.limit, iso) end
+end
+
+-- A run that never began has used none of its rate, and keeps its place there.
+local function give_start_back(job, policy, state)
+  local since = redis.call('HGET', K.job(job), 'since')
+  if since and redis.call('LREM', K.rate(policy.rate), 1, since) == 1 and state == 'due' then
+    redis.call('HSET', K.job(job), 'slot', since)
+  end
+end
+
 -- Replays wait behind whatever is live, however long that has waited: this is added to the time by which they are queued.
 local BEHIND = 1e13
 
@@ -114,6 +130,19 @@ local function wake_in_order(order, job, iso)
   if redis.call('EXISTS', K.order(order)) == 0 and redis.call('EXISTS', key) == 0 then redis.call('SREM', K.orders(), order) end
 end
 
+-- The newest event of a key for which `latest=` opened a job: {seq, id}, or none.
+local function newest(policy)
+  local seq, id = string.match(redis.call('GET', K.latest_opened(policy.latest)) or '', '^(%d+) (.+)$')
+  return tonumber(seq), id
+end
+
+-- Whether an event that is older than the newest of a key may still be routed: its worker died, or a pause holds it.
+local function older_to_come(policy)
+  local last = newest(policy)
+  if not last or redis.call('EXISTS', K.parked_reasons()) == 1 then return last end
+  return redis.call('ZRANGEBYSCORE', K.unrouted(), '-inf', '(' .. int(last), 'LIMIT', 0, 1)[1]
+end
+
 -- A run has ended or will wait: let go of its place in an order, under a limit and among the latest; the next one's turn has come.
 -- One that never began (`quiet`) has not failed, and yields to nobody.
 local function settle(job, state, policy, iso, quiet)
@@ -121,6 +150,8 @@ local function settle(job, state, policy, iso, quiet)
   policy = cjson.decode(policy)
   local finished = state == 'done' or state == 'skipped' or (state == 'dead' and policy.on_dead ~= 'hold')
   if policy.order then
+    -- One that yielded had left the order, and holds its key now that it is dead.
+    if state == 'dead' and not finished then redis.call('ZADD', K.order(policy.order), 'NX', seq_of(job), job) end
     local ran = redis.call('GET', K.order_busy(policy.order)) == job
     if ran then redis.call('DEL', K.order_busy(policy.order)) end
     local left = finished or (policy.yields and state == 'due' and not quiet)
@@ -130,12 +161,18 @@ local function settle(job, state, policy, iso, quiet)
   end
   if policy.latest and (finished or state == 'dead') then
     redis.call('ZREM', K.latest(policy.latest), job)
-    -- With no job of the key left open there is none that the newest could overtake.
-    if redis.call('EXISTS', K.latest(policy.latest)) == 0 then redis.call('DEL', K.latest_opened(policy.latest)) end
+    -- With no job of the key left open there is none that the newest could overtake, but for one of an older event that was put off.
+    if redis.call('EXISTS', K.latest(policy.latest)) == 0 and not older_to_come(policy) then
+      redis.call('DEL', K.latest_opened(policy.latest))
+    end
   end
   if policy.batch and state == 'due' then offer(job, policy, redis.call('HGET', K.job(job), 'due')) end
   -- A batch has one place, which its lead holds: who was taken along has none to give back.
-  if policy.limit and redis.call('ZREM', K.limit(policy.limit), job) == 1 then wake_under(policy.limit, iso) end
+  if policy.limit then
+    local had = redis.call('ZREM', K.limit(policy.limit), job) == 1
+    if had or state == 'skipped' then pass_on(policy, iso) end
+  end
+  if policy.rate and quiet then give_start_back(job, policy, state) end
 end
 
 -- A job that a newer one of its key leaves nothing to do. On hold it is let go of, too.
@@ -150,9 +187,18 @@ local function supersede(job, iso, newer)
   count('skipped')
 end
 
+-- Whether a pause of the job's source was ended just now, and events of it are not back yet among those to be routed.
+local function comes_back(job)
+  if redis.call('EXISTS', K.parked_reasons()) == 0 then return false end
+  local pause = 'source:' .. source_of('j', job)
+  return redis.call('EXISTS', K.parked('paused:' .. pause)) == 1 and redis.call('SISMEMBER', K.paused(), pause) == 0
+end
+
 -- Whether an earlier event may still open a job of the same order. Of a record that is known; of a key of the user's own it may be any.
-local function may_be_overtaken(policy, seq)
+-- What a pause of another source holds is not waited for: that may last for days.
+local function may_be_overtaken(job, policy, seq)
   local before = '(' .. seq
+  if comes_back(job) then return true end
   if not redis.call('ZRANGEBYSCORE', K.unrouted(), '-inf', before, 'LIMIT', 0, 1)[1] then return false end
   if not policy.record then return true end
   for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', K.events_of_record(policy.record), before, '-inf', 'LIMIT', 0, 500)) do
@@ -183,7 +229,7 @@ local function has_turn(job, policy, seq, lane)
     not_due('j', job)
     return false
   end
-  if in_order and may_be_overtaken(policy, seq) then
+  if in_order and may_be_overtaken(job, policy, seq) then
     put_off(job, now + 20)
     return false
   end
@@ -203,7 +249,7 @@ local function has_rate(job, policy, slot, lane)
   if free <= now and (not lane or promised <= now) and (slot or own <= now) then return true end
   -- Its time has come and somebody was a moment earlier: it keeps its place. After an outage all stand in line anew.
   if slot and not lane and slot > now - window then
-    put_off(job, math.max(free, now + 1))
+    put_off(job, math.max(free, slot, now + 1))
     return false
   end
   local at = math.max(free, promised, own + window / most, now + 1)
@@ -250,10 +296,12 @@ local function lead(job, policy, lane, suspect)
   redis.call('PEXPIRE', K.batch_leads(policy.batch, lane or ''), 1000)
 end
 
--- The newest event of a key for which `latest=` opened a job: {seq, id}, or none.
-local function newest(policy)
-  local seq, id = string.match(redis.call('GET', K.latest_opened(policy.latest)) or '', '^(%d+) (.+)$')
-  return tonumber(seq), id
+-- What keeps a job from its start before it asks for a place, or nil.
+local function held_up(job, policy, seq, slot, lane, suspect)
+  if policy.batch and not suspect and not may_lead(job, policy, lane) then return 'batch' end
+  if policy.order and not has_turn(job, policy, seq, lane) then return 'turn' end
+  if policy.rate and not has_rate(job, policy, slot, lane) then return 'rate' end
+  return nil
 end
 
 -- Whether a job may start now; else why not, with the job put where what it waits for will find it. `lane`: of a replay, which a
@@ -269,9 +317,11 @@ local function may_start(job, policy, seq, slot, lease, lane, iso, suspect)
       return 'skipped'
     end
   end
-  if policy.batch and not suspect and not may_lead(job, policy, lane) then return 'batch' end
-  if policy.order and not has_turn(job, policy, seq, lane) then return 'turn' end
-  if policy.rate and not has_rate(job, policy, slot, lane) then return 'rate' end
+  local why = held_up(job, policy, seq, slot, lane, suspect)
+  if why then
+    if policy.limit then pass_on(policy, iso) end
+    return why
+  end
   if policy.limit and not has_place(job, policy, lease, lane) then return 'limit' end
   if policy.batch then lead(job, policy, lane, suspect) end
   if policy.order then redis.call('SET', K.order_busy(policy.order), job) end

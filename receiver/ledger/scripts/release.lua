@@ -16,6 +16,8 @@ for _, held in ipairs(members) do
       local policy = redis.call('HGET', key, 'policy')
       policy = policy and cjson.decode(policy)
       if policy and policy.batch then offer(id, policy, now) end
+    else
+      redis.call('ZADD', K.unrouted(), redis.call('HGET', key, 'seq'), id)
     end
     due_at(kind, id, now)
   end

@@ -1,5 +1,6 @@
 -- Run a finished job again, or route an event again. Never an open one.
--- ARGV: iso, kind, id, mode (retry: same keys; rerun: new ones), lane, again (ms), the replay that it is part of or ''
+-- ARGV: iso, kind, id, mode (retry: same keys; rerun: new ones), lane, again (ms), the replay that it is part of or '',
+--   the state for which it was chosen or ''
 -- Answers 'ok', 'open', 'gone', or 'cancelled' where somebody cancelled that replay.
 
 local iso, kind, id, mode, lane, again = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
@@ -8,6 +9,8 @@ local found = redis.call('HMGET', key, 'state', 'run', 'tries', 'since', 'ended'
 local state = found[1]
 if not state then return 'gone' end
 if OPEN[state] then return 'open' end
+-- What was chosen for its state and has run since is not what was chosen any more.
+if ARGV[8] ~= '' and state ~= ARGV[8] then return 'gone' end
 if ARGV[7] ~= '' and redis.call('HGET', K.replay(ARGV[7]), 'state') == 'cancelled' then return 'cancelled' end
 -- What the job's own fields told of its last attempt is kept apart now: see rows.py.
 if kind == 'j' and state == 'done' then

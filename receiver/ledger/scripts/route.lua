@@ -16,7 +16,10 @@ local function make_latest(job, policy, event)
   if last and last > tonumber(event.seq) then return newer end
   for _, older in ipairs(redis.call('ZRANGE', K.latest(policy.latest), 0, -1)) do
     local state = redis.call('HGET', K.job(older), 'state')
-    if state == 'due' or state == 'held' then supersede(older, iso, event.id) end
+    if state == 'due' or state == 'held' then
+      event.slot = redis.call('HGET', K.job(older), 'slot') or event.slot -- its place under a rate goes on to the newer one
+      supersede(older, iso, event.id)
+    end
   end
   redis.call('ZADD', K.latest(policy.latest), event.seq, job)
   redis.call('SET', K.latest_opened(policy.latest), event.seq .. ' ' .. event.id, 'PX', LATEST_KEPT)
@@ -63,16 +66,18 @@ local function open(event, job, queue, text)
     end
   end
   shift(job, '', 'due')
+  event.slot = nil -- an earlier handler's is not this one's
   if policy and policy.latest then
     local newer = make_latest(job, policy, event)
     if newer then return supersede(job, iso, newer) end
     if policy.debounce then due = debounced(policy) end
+    if event.slot then redis.call('HSET', record, 'slot', event.slot) end
   end
   if policy and policy.batch then due = gathered(job, policy) end
   redis.call('HSET', record, 'due', int(due))
   if due > now then return due_at('j', job, due) end
   if first and not (policy and policy.isolated) then
-    if policy and may_start(job, text, event.seq, nil, lease, nil, iso) then return end
+    if policy and may_start(job, text, event.seq, event.slot, lease, nil, iso) then return end
     take_room(job)
     shift(job, 'due', 'running')
     return start(event, job, queue)
