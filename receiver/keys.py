@@ -78,6 +78,11 @@ def unrouted() -> str:
     return "zh:unrouted"
 
 
+def unrouted_of(source: str) -> str:
+    """Sorted set of those of one source, for an order of a handler that wants events of named sources only. Kept till routed."""
+    return f"zh:unrouted:{source}"
+
+
 def order(key: str) -> str:
     """Sorted set of the unfinished jobs of one key of one handler, by ledger sequence. Empty when all are finished."""
     return f"zh:o:{key}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from receiver.routing.options import Options
     from receiver.routing.plugins import Handler
 
-OF_LIVE = frozenset({"order", "on_dead", "yields", "latest", "debounce", "longest"})
+OF_LIVE = frozenset({"order", "record", "sources", "on_dead", "yields", "latest", "debounce", "longest"})
 """What of a policy is for events as they come, and not for those of a backfill."""
 _WINDOWS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 LARGEST = 500
@@ -115,6 +115,8 @@ def policy(handler: Handler, event: Event) -> str:
         found |= {"order": key, "on_dead": options.on_dead, "yields": options.on_failure == "yield"}
         if "record" in (options.order, options.key if options.order is True else None):
             found["record"] = event.record_key()
+        elif options.source:
+            found["sources"] = sorted(options.source)
     latest = options.latest or ((options.key or "record") if options.debounce is not None else None)
     if latest and (key := _key(handler, event, latest)):
         found["latest"] = key

@@ -50,7 +50,7 @@ class House:
         self, event_type: str = "crm.Deals.updated", data: Any = None, *, window: float = 60, **fields: Any
     ) -> tuple[Event, Answer]:
         """Accept one event and tell what became of it."""
-        delivery = Delivery.arrive("crm", b"{}")
+        delivery = Delivery.arrive(fields.get("source", "crm"), b"{}")
         event = Event(
             id=new_id(),
             type=event_type,

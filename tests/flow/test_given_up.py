@@ -274,3 +274,33 @@ def test_a_dead_job_holds_its_key_also_where_it_had_yielded(
     assert runs.replay(home.redis, "j", f"{first.id}:rooms.handler") == "ok"
     drain(home)
     assert seen == [1, 1, 1, 2]
+
+
+def test_a_flood_on_another_source_does_not_hold_up_an_order_of_named_sources(house: MakeHouse) -> None:
+    """Any event that the handler wants may bear a key of one's own: with `source=` these are few."""
+    seen = []
+
+    @on("**", source="books", order=lambda event: event.data["k"])
+    def handler(event):
+        seen.append(event.data["n"])
+
+    home = house(handler)
+    home.accept(data={"k": 1, "n": 0}, source="crm")
+    first, second = (
+        home.accept("books.invoice.paid", {"k": 1, "n": number}, source="books") for number in (1, 2)
+    )
+    held = runs.claim(home.redis, "e", second.id, 1, "w", 30)
+    assert route.route(home.process, [held]) == [], "one of its own source is before it"
+    run.run_job(home.process, begun(home, first))
+    assert seen == [1]
+    limit = time.monotonic() + 10
+    while len(seen) < 2 and time.monotonic() < limit:
+        home.sweeper.once()
+        for slip in home.slips():
+            if slip.ids()[0] == "j":
+                run.work(home.process, *slip.ids())
+    assert seen == [1, 2]
+    assert read.states(home.redis)["due"] == 0
+    assert home.redis.zcard(keys.unrouted_of("crm")) == 1
+    drain(home)
+    assert list(home.redis.scan_iter("zh:unrouted*")) == []

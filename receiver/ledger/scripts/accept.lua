@@ -85,6 +85,7 @@ local function accept_event(delivery, source, received)
     local room = slips_of(queue, source) < most
     redis.call('HSET', K.event(id), 'due', instant, 'given', room and instant or '0', unpack(fields))
     index(K.unrouted(), number, id)
+    index(K.unrouted_of(source), number, id)
     if room then
       index(K.due(), look, member('e', id))
       slips[#slips + 1] = write_slip('e', id, 1, queue, iso, source)

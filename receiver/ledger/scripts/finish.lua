@@ -35,7 +35,7 @@ local function finish(kind, id, run, token, state, due, wait, tries, reason, att
     due_at(kind, id, tonumber(due))
   elseif state == 'held' then
     park(kind, id, parked)
-    if kind == 'e' then redis.call('ZREM', K.unrouted(), id) end
+    if kind == 'e' then not_to_be_routed(id, source_of(kind, id)) end
   else
     not_due(kind, id)
   end
@@ -51,7 +51,7 @@ local function finish(kind, id, run, token, state, due, wait, tries, reason, att
       recent[#recent + 1] = id
     end
   elseif state == 'dead' then
-    redis.call('ZREM', K.unrouted(), id)
+    not_to_be_routed(id, source_of(kind, id))
     index(K.events_in_state('dead'), instant, id)
     count('dead')
   end

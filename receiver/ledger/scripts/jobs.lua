@@ -53,13 +53,24 @@ local function waits_to_be_routed(event)
   return (state == 'due' or state == 'held') and #handlers_of(event) == 0
 end
 
+-- Events that are to be routed, by sequence: of all sources and of each.
+local function to_be_routed(event, seq, source)
+  redis.call('ZADD', K.unrouted(), seq, event)
+  redis.call('ZADD', K.unrouted_of(source), seq, event)
+end
+
+local function not_to_be_routed(event, source)
+  redis.call('ZREM', K.unrouted(), event)
+  redis.call('ZREM', K.unrouted_of(source), event)
+end
+
 local function cancel_event(event, queue)
   local found = redis.call('HMGET', K.event(event), 'state', 'source')
   if found[1] == 'held' then unpark('e', event) end
   redis.call('HSET', K.event(event), 'state', 'cancelled')
   not_due('e', event)
   redis.call('ZREM', K.waiting(queue, found[2] or ''), member('n', event))
-  unindex(K.unrouted(), event)
+  not_to_be_routed(event, found[2] or '')
 end
 
 local OPEN = { due = true, running = true, held = true }
@@ -194,12 +205,20 @@ local function comes_back(job)
   return redis.call('EXISTS', K.parked('paused:' .. pause)) == 1 and redis.call('SISMEMBER', K.paused(), pause) == 0
 end
 
--- Whether an earlier event may still open a job of the same order. Of a record that is known; of a key of the user's own it may be any.
--- What a pause of another source holds is not waited for: that may last for days.
+local function earlier_of(sources, before)
+  for _, source in ipairs(sources) do
+    if redis.call('ZRANGEBYSCORE', K.unrouted_of(source), '-inf', before, 'LIMIT', 0, 1)[1] then return true end
+  end
+  return false
+end
+
+-- Whether an earlier event may still open a job of the same order. Of a record that is known; of a key of the user's own it may be any
+-- that the handler can want. What a pause of another source holds is not waited for: that may last for days.
 local function may_be_overtaken(job, policy, seq)
   local before = '(' .. seq
   if comes_back(job) then return true end
   if not redis.call('ZRANGEBYSCORE', K.unrouted(), '-inf', before, 'LIMIT', 0, 1)[1] then return false end
+  if policy.sources then return earlier_of(policy.sources, before) end
   if not policy.record then return true end
   for _, id in ipairs(redis.call('ZREVRANGEBYSCORE', K.events_of_record(policy.record), before, '-inf', 'LIMIT', 0, 500)) do
     if redis.call('ZSCORE', K.unrouted(), id) then return true end

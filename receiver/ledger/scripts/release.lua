@@ -17,7 +17,8 @@ for _, held in ipairs(members) do
       policy = policy and cjson.decode(policy)
       if policy and policy.batch then offer(id, policy, now) end
     else
-      redis.call('ZADD', K.unrouted(), redis.call('HGET', key, 'seq'), id)
+      local event = redis.call('HMGET', key, 'seq', 'source')
+      to_be_routed(id, event[1], event[2] or '')
     end
     due_at(kind, id, now)
   end

@@ -130,7 +130,7 @@ local function route(event)
   return event.claimed or ''
 end
 
-local events, routed, answers = {}, {}, {}
+local events, routed, by_source, answers = {}, {}, {}, {}
 local last, in_order = 0, true
 for place, told in ipairs(cjson.decode(ARGV[8])) do
   local event = { place = place, id = told[1], run = told[2], token = told[3], openings = told[4] }
@@ -139,14 +139,19 @@ for place, told in ipairs(cjson.decode(ARGV[8])) do
   event.seq, event.source, event.at = found[4], found[5] or '', tonumber(found[4]) or 0
   events[place] = event
   in_order, last = in_order and event.at >= last, event.at
-  if event.own then routed[#routed + 1] = event.id end
+  if event.own then
+    routed[#routed + 1] = event.id
+    by_source[event.source] = by_source[event.source] or {}
+    table.insert(by_source[event.source], event.id)
+  end
 end
 -- In the order in which they were accepted, for an order asks whether an earlier event is still unrouted: of these none is.
 if not in_order then table.sort(events, function(one, other) return one.at < other.at end) end
 in_pages('ZREM', K.unrouted(), routed)
+for source, ids in pairs(by_source) do in_pages('ZREM', K.unrouted_of(source), ids) end
 for _, event in ipairs(events) do
   local answer = each(route, event)
   answers[event.place] = answer
-  if event.own and string.sub(answer, 1, 6) == 'error:' then redis.call('ZADD', K.unrouted(), event.seq, event.id) end
+  if event.own and string.sub(answer, 1, 6) == 'error:' then to_be_routed(event.id, event.seq, event.source) end
 end
 return answers

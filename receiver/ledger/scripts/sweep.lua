@@ -32,7 +32,7 @@ local function bury(kind, id, key, deaths, policy)
     settle(id, 'dead', policy, iso)
   else
     redis.call('ZADD', K.events_in_state('dead'), int(now), id)
-    redis.call('ZREM', K.unrouted(), id)
+    not_to_be_routed(id, source_of(kind, id))
   end
   count('dead')
 end
