@@ -26,7 +26,7 @@ QUEUE, RECOVERED, REPLAY = "zohook", "zohook_recovered", "zohook_replay"
 BEHIND = [b"behind"]
 TAKEN = frozenset({b"new", b"same"})
 KEPT = 5_000
-"""How many deliveries of each verdict but accepted are kept."""
+"""How many deliveries of each verdict but accepted are kept: the newest, but of those that wait to be verified the oldest."""
 
 
 @dataclass(slots=True)
@@ -102,11 +102,15 @@ def delivery_of(delivery_id: str, meta: Mapping[str, Any], body: bytes) -> Deliv
 
 
 class Answer(NamedTuple):
-    """What became of one record: its new events, those that are duplicates (with the id of the first), and whether it was kept."""
+    """What became of one record: its new events, those that are duplicates (with the id of the first), and whether it was kept.
+
+    `full`: nothing of it is written, for as many deliveries as may wait to be verified already.
+    """
 
     new: tuple[str, ...]
     duplicates: tuple[tuple[str, str], ...]
     kept: bool = True
+    full: bool = False
 
 
 def head(
@@ -126,7 +130,7 @@ def answers(records: Sequence[Record], found: Sequence[bytes]) -> list[Answer]:
     said, at = [], 0
     for record in records:
         if not record.events:
-            said.append(Answer((), (), kept=found[at] == b"kept"))
+            said.append(Answer((), (), kept=found[at] == b"kept", full=found[at] == b"full"))
             at += 1
             continue
         new, duplicates = [], []

@@ -56,10 +56,10 @@ class Clock:
             try:
                 self._witness.look(self._redis)
                 if hold_lease(self._redis, keys.clock(), self._name, ROUND * 3):
+                    self._verify()  # before anything of it could be forgotten
                     self._trim()  # before what needs room in Redis: this is what makes it
                     channels.ensure(self._settings, self._redis, self._clients)
                     self._look_at_consents()
-                    self._unverified.verify()
             except (RedisError, ZohookError) as error:
                 log.warning("clock.failed", error=str(error))
             self.stopping.wait(ROUND)
@@ -83,6 +83,13 @@ class Clock:
             if lacks and self._lacking.get(name) != lacks:
                 log.warning("consent.lacks", connection=name, scopes=lacks, cure=f"zohook connect {name}")
             self._lacking[name] = lacks
+
+    def _verify(self) -> None:
+        """Verify what waits for it. Where that fails, as in a Redis that is full, the round goes on: it makes room."""
+        try:
+            self._unverified.verify()
+        except (RedisError, ZohookError) as error:
+            log.warning("clock.failed", error=str(error))
 
     def _trim(self) -> None:
         if self._retention.behind or time.monotonic() - self._trimmed > TRIM:

@@ -7,7 +7,8 @@
 --   id, type, mark, window (ms), the event as it is kept ('' where its delivery tells it), record, due (ms, 0 for now),
 --   key that it waits under, replace ('1')
 -- Answers per event: 'new', 'same' (this very event is there already) or the id of the event that it duplicates;
--- per delivery without events: 'kept' or 'counted'. Last comes the ledger's sequence.
+-- per delivery without events: 'kept', 'counted', or 'full' where nothing was written, for as many as may wait to be verified do.
+-- Last comes the ledger's sequence.
 -- A ledger that has forgotten what it said answers {'behind'} and writes nothing: that is counted first (witness.lua).
 
 local at = 0
@@ -22,6 +23,11 @@ if before < told then return { 'behind' } end
 -- The sequence is taken for all at once; what duplicates leave of it is given back.
 local seq = reserved > 0 and redis.call('INCRBY', K.sequence(), reserved) - reserved or 0
 local last = seq + reserved
+
+-- What waits to be verified was answered 200: none of it is pushed out by what comes later.
+local function no_room_for(verdict, was)
+  return verdict == 'unverified' and was ~= verdict and redis.call('ZCARD', K.deliveries(verdict)) >= kept
+end
 
 local function keep(set, bound, id)
   redis.call('ZADD', set, instant, id)
@@ -97,11 +103,15 @@ local function accept_event(delivery, source, received)
   return 'new'
 end
 
-for _ = 1, deliveries do
+local function accept_delivery()
   local id, source, verdict, record, sealed, received = arg(), arg(), arg(), arg(), arg(), arg()
   local forward, events = arg() == '1', tonumber(arg())
   -- It may have been kept before, under a verdict that the events which are taken now put an end to.
   local was = redis.call('HGET', K.verdict(id), 'verdict')
+  if no_room_for(verdict, was) then
+    answers[#answers + 1] = 'full'
+    return
+  end
   if verdict ~= 'emitted' and not was then count('deliveries') end
   if verdict ~= 'accepted' then count(verdict); count(verdict .. ':' .. source) end
   local duplicates = {}
@@ -137,6 +147,8 @@ for _ = 1, deliveries do
   end
   if events == 0 then answers[#answers + 1] = keeping and 'kept' or 'counted' end
 end
+
+for _ = 1, deliveries do accept_delivery() end
 push_slips(queue, slips)
 if last > seq then redis.call('DECRBY', K.sequence(), int(last - seq)) end
 answers[#answers + 1] = int(reserved > 0 and seq or before)

@@ -104,10 +104,4 @@ for at = 1, #old, 2 do
   look_at(old[at], old[at + 1])
 end
 for delivery, gone in pairs(left) do leave(delivery, gone) end
-for _, verdict in ipairs({ 'rejected', 'quarantined', 'duplicate', 'unverified' }) do
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', K.deliveries(verdict), '-inf', cutoff, 'LIMIT', 0, page)) do
-    redis.call('DEL', K.delivery(id), K.verdict(id))
-    redis.call('ZREM', K.deliveries(verdict), id)
-  end
-end
 return { seen, forgotten, kept, kept_at }
