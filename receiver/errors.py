@@ -19,6 +19,7 @@ ZohookError
 ├── StepNotRemembered             a step happened, and what it returned cannot be kept
 ├── LedgerError
 │   ├── LedgerUnavailable         Redis refuses, times out or is not fit to hold the ledger
+│   │   └── TooManyUnverified     as many deliveries as may wait to be verified do
 │   └── Fenced                    this run is no longer the job's own; whatever it does is refused
 └── ZohoError                     a call back into Zoho failed; retryable, retry_after, code, request
     ├── NotFound                  the record or page is not there
@@ -143,6 +144,10 @@ class LedgerError(ZohookError):
 
 class LedgerUnavailable(LedgerError):
     """Redis refuses, times out, or is not fit to hold the ledger."""
+
+
+class TooManyUnverified(LedgerUnavailable):
+    """As many deliveries as may wait to be verified do; one more is not kept."""
 
 
 class Fenced(LedgerError):

@@ -24,7 +24,7 @@ from receiver.intake.faults import is_everyones
 from receiver.intake.marks import Marks
 from receiver.intake.packing import unpack_record
 from receiver.ledger import spools
-from receiver.ledger.accept import accept
+from receiver.ledger.accept import KEPT, accept
 from receiver.ledger.condition import FULL, memory
 from receiver.ledger.connect import check
 from receiver.zoho import probe
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from receiver.intake.spool import Spool
     from receiver.intake.spoolfile import Row, SpoolFile
-    from receiver.ledger.accept import Record
+    from receiver.ledger.accept import Answer, Record
     from receiver.ledger.condition import Memory
     from receiver.ledger.witness import Witness
     from receiver.settings import Settings
@@ -48,6 +48,9 @@ TRIES = 3
 LOOK_EVERY = 1.0
 TOLD_AGAIN = 30.0
 """Seconds after which it is said again that nothing waits: who was to say it may have died before."""
+TOO_MANY = "too many deliveries wait to be verified; it is tried again by itself once there are fewer"
+ROOM_AGAIN = 10.0
+"""Seconds until it is looked again whether there is room for what was set aside as TOO_MANY."""
 UNREADABLE = (ValueError, KeyError, TypeError, zlib.error)
 
 
@@ -64,7 +67,7 @@ class Drain:
         self._fit, self._answers = fit, fit
         self._key_wrong = False
         self._complaint = ""
-        self._looked = self._told = 0.0
+        self._looked = self._told = self._looked_for_room = 0.0
         self._told_of_rows = False
         self._host = socket.gethostname()
         self._named = spool.path.with_suffix(".host")
@@ -106,6 +109,8 @@ class Drain:
                         self._empty(file)
             else:
                 file.shrink()
+                if depth.quarantined and self._answers and not self._spool.divert:
+                    self._let_back(file)
                 self._tell(file)
         except (sqlite3.Error, OSError) as error:
             self._drop_file()
@@ -242,9 +247,9 @@ class Drain:
         self._tell(file)
 
     def _batch(self, file: SpoolFile, rows: Sequence[Row]) -> bool:
-        """Whether these rows are in the ledger; where one of them is at fault, they are tried singly."""
+        """Whether the ledger has heard of these rows; where one of them is at fault, they are tried singly."""
         try:
-            self._accept([unpack_record(row.head, row.body) for row in rows])
+            answers = self._accept([unpack_record(row.head, row.body) for row in rows])
         except UNREADABLE:
             return self._singly(file, rows)
         except ResponseError as error:
@@ -252,14 +257,14 @@ class Drain:
         except (RedisError, OSError):
             self._answers = self._takes_writes()
             return self._answers and self._singly(file, rows)
-        file.done(rows)
+        self._heard(file, rows, answers)
         return True
 
     def _singly(self, file: SpoolFile, rows: Sequence[Row]) -> bool:
         """The same one by one. The first that fails stops it and keeps its place, until the third time."""
         for row in rows:
             try:
-                self._accept([unpack_record(row.head, row.body)])
+                answers = self._accept([unpack_record(row.head, row.body)])
             except UNREADABLE as error:
                 reason = f"it cannot be read: {type(error).__name__}: {error}"
             except (RedisError, OSError) as error:
@@ -268,17 +273,44 @@ class Drain:
                     return False
                 reason = f"{type(error).__name__}: {error}"
             else:
-                file.done([row])
+                self._heard(file, [row], answers)
                 continue
             if not file.failed(row, reason, TRIES):
                 return False
             log.error("spool.quarantined", row=row.id, reason=reason, path=str(self._spool.path))
         return True
 
-    def _accept(self, records: Sequence[Record]) -> None:
+    def _heard(self, file: SpoolFile, rows: Sequence[Row], answers: Sequence[Answer]) -> None:
+        """Let go of what the ledger has. What it has no room for, unverified as it is, is set aside: it bars no other row's way."""
+        told = list(zip(rows, answers, strict=True))
+        file.done([row for row, answer in told if not answer.full])
+        full = [row for row, answer in told if answer.full]
+        for row in full:
+            file.failed(row, TOO_MANY, 1)
+        if full:
+            log.error("spool.quarantined", rows=len(full), reason=TOO_MANY, path=str(self._spool.path))
+
+    def _let_back(self, file: SpoolFile) -> None:
+        """Let wait again what was set aside as TOO_MANY, as far as the ledger has room by now."""
+        if time.monotonic() - self._looked_for_room < ROOM_AGAIN:
+            return
+        self._looked_for_room = time.monotonic()
+        with self._alone() as mine:
+            ids = file.quarantined_for(TOO_MANY, MOST) if mine else []
+            if ids and (room := self._room()) > 0:
+                log.info("spool.let_back", rows=file.release(ids[:room]))
+
+    def _room(self) -> int:
+        """How many more deliveries may wait to be verified."""
+        try:
+            return KEPT - int(self._redis.zcard(keys.deliveries("unverified")))
+        except (RedisError, OSError):
+            return 0
+
+    def _accept(self, records: Sequence[Record]) -> list[Answer]:
         self._marks.prepare(self._redis, records)
         take = partial(accept, self._redis, again=self._again, cap=self._cap, slips=self._slips)
-        take(records, witness=self._witness)
+        return take(records, witness=self._witness)
 
     def _tell(self, file: SpoolFile) -> None:
         """Leave in the ledger how much waits on this host, for the dashboard, for `zohook check`, and for the time when it is gone."""

@@ -17,6 +17,7 @@ from receiver.errors import (
     DeliveryError,
     LedgerUnavailable,
     TooLarge,
+    TooManyUnverified,
     Unauthenticated,
     UnknownSource,
     UnsupportedEncoding,
@@ -64,6 +65,15 @@ TOO_MANY = Reply.of(
 )
 UNAVAILABLE = Reply.of(
     503, {"error": "unavailable", "message": "the delivery could not be kept; send it again"}, "5"
+)
+
+UNVERIFIED = Reply.of(
+    503,
+    {
+        "error": "unavailable",
+        "message": "the keys to verify it cannot be had, and too many deliveries wait for them; send it again",
+    },
+    "60",
 )
 
 CROWDED = Reply.of(
@@ -169,7 +179,7 @@ class Door:
         except LedgerUnavailable as error:
             metrics.delivered(head.source, "unavailable").inc()
             log.error("delivery", source=head.source, verdict="unavailable", reason=str(error))  # noqa: TRY400
-            return UNAVAILABLE
+            return UNVERIFIED if isinstance(error, TooManyUnverified) else UNAVAILABLE
         metrics.delivered(head.source, said["verdict"]).inc()
         line = {"source": head.source, "delivery": delivery.id, "size": len(body), "ms": _ms(head), **said}
         if "reason" in said:  # it may quote what came
@@ -186,6 +196,8 @@ class Door:
             self._buckets.failed(subject(delivery.remote), delivery.source)
             record = Record(delivery, "unverified", lock.missing)
             kept = await self._committer.commit(self._seals.close(record, lock))
+            if kept is not None and kept.full:
+                raise TooManyUnverified("too many deliveries wait to be verified")
             return {"verdict": "unverified"} | _where(kept)
         offer = lock.source.offered(delivery, lock.keys)
         if offer and await self._keyring.take(lock, offer.secret) and not offer.signed:

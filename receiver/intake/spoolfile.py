@@ -179,6 +179,11 @@ class SpoolFile:
         query = "SELECT received, head, body, id, reason FROM quarantine ORDER BY id"
         return [(Row(*found[:4]), found[4]) for found in self._connection.execute(query)]
 
+    def quarantined_for(self, reason: str, most: int) -> list[int]:
+        """The first ids of those with that reason."""
+        query = "SELECT id FROM quarantine WHERE reason = ? ORDER BY id LIMIT ?"
+        return [found[0] for found in self._connection.execute(query, (reason, most))]
+
     def release(self, ids: Sequence[int] = ()) -> int:
         """Let quarantined rows (all, or those of the ids) wait again, behind the others; how many there were."""
         released = 0

@@ -110,7 +110,8 @@ class Retention:
                     break
             if walk.begins and whole:
                 hint = "all that is left is young, open, unverified or dead; see /dead, and give Redis more maxmemory"
-                log.warning("retention.over_size", used=room.used, size=_size(room, self._settings), hint=hint)
+                size = _size(room, self._settings)
+                log.warning("retention.over_size", used=room.used, size=size, hint=hint)
                 break
             whole = whole or walk.begins  # what the rounds before had passed by comes once more
             if time.monotonic() > until:
