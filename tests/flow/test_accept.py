@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from receiver import keys
 from receiver.event import Delivery, Event, new_id, now_ms
+from receiver.ledger import accept as accepting
 from receiver.ledger import read
 from receiver.ledger.accept import QUEUE, Record, accept
 from receiver.sources import PRODUCTS
@@ -83,6 +84,25 @@ def test_bytes_are_known_again_for_a_minute_whatever_the_clock_shows(redis: Redi
     redis.pexpire(mark, 1)
     time.sleep(0.005)
     assert accept(redis, [called(turn + 61_000)])[0].new
+
+
+def test_what_waits_to_be_verified_is_not_pushed_out_by_what_comes_later(redis: Redis, monkeypatch) -> None:
+    """One more than may wait is refused, and nothing of it is written; what waits, comes again or is something else is as ever."""
+    monkeypatch.setattr(accepting, "KEPT", 3)
+    first, *others = (Record(Delivery.arrive("desk", b"[]"), "unverified", "no keys") for _ in range(3))
+    assert [answer.kept for answer in accept(redis, [first, *others])] == [True] * 3
+    late, event = Record(Delivery.arrive("desk", b"[]"), "unverified"), record(("crm.Deals.updated", "1"))
+    refused = [Record(Delivery.arrive("crm", b""), "quarantined", "why") for _ in range(4)]
+    answers = accept(redis, [late, event, first, *refused])
+    assert [answer.full for answer in answers] == [True] + [False] * 6
+    assert [answer.kept for answer in answers] == [False] + [True] * 6
+    assert read.delivery(redis, first.delivery.id) is not None
+    assert not redis.exists(keys.delivery(late.delivery.id), keys.verdict(late.delivery.id))
+    totals = read.totals(redis)
+    assert (totals["unverified"], totals["deliveries"], totals["accepted"]) == (4, 8, 1)
+    assert (redis.zcard(keys.deliveries("unverified")), redis.zcard(keys.deliveries("quarantined"))) == (3, 3)
+    accept(redis, [Record(first.delivery, "rejected", "its key is not Desk's")])
+    assert accept(redis, [late])[0].kept
 
 
 def called(received: int) -> Record:

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from receiver.app import build
 from receiver.event import now_ms
+from receiver.ledger import accept as accepting
 from receiver.ledger import read
 from receiver.sources import signing
 from receiver.zoho.vault import Vault
@@ -304,19 +305,32 @@ def test_without_redis_the_answer_is_200_soon_and_what_came_is_drained(
             assert read.totals(own.client())["accepted"] == number
 
 
-def test_desk_without_its_keys_is_kept_unverified(settings, redis, redis_server, desk_key) -> None:
-    """While Desk's host is away a signed delivery is answered 200 and kept, and nothing is run on it; an unsigned one is refused."""
+def test_desk_without_its_keys_is_kept_unverified(
+    settings, redis, redis_server, desk_key, monkeypatch
+) -> None:
+    """While Desk's host is away a signed delivery is answered 200 and kept, and nothing is run on it; an unsigned one is refused, and
+    so is one more than may wait, with 503.
+    """
     redis.config_set("appendonly", "yes")
     known = settings(
         TOML.format(jwks="http://127.0.0.1:9"),
         secrets={"books": BOOKS, "rules": RULES},
         redis={"url": redis_server.url},
     )
+    monkeypatch.setattr(accepting, "KEPT", 1)
     events = [{"eventType": "Ticket_Add", "eventTime": "1", "orgId": "700", "payload": {"id": "5"}}]
     token = jwt.encode({"iss": "orgId:700", "aud": "webhookId:9"}, desk_key, "RS256", {"kid": "k1"})
     with served(build(known)) as url, httpx.Client(base_url=url, timeout=10) as client:
         answer = client.post("/in/desk", json=events, headers={"X-ZDesk-JWT": token})
         assert (answer.status_code, answer.json()["verdict"]) == (200, "unverified")
+        kept = [row.id for row in read.deliveries(redis, "unverified")]
+        assert len(kept) == 1
         assert client.post("/in/desk", json=events).status_code == 401
-    assert len(read.deliveries(redis, "unverified")) == 1
+        answer = client.post("/in/desk", json=events, headers={"X-ZDesk-JWT": token})
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "60")
+        assert "too many deliveries wait for them; send it again" in answer.json()["message"]
+        body = b"{}"
+        answer = client.post("/in/books?event=invoice.paid", content=body, headers=books_signature(body))
+        assert answer.status_code == 200
+    assert [row.id for row in read.deliveries(redis, "unverified")] == kept
     assert read.totals(redis)["accepted"] == 0

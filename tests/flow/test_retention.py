@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -201,6 +202,73 @@ def test_what_is_open_or_dead_stays(house: MakeHouse) -> None:
     assert left == {*kept, waiting}
     assert gone not in left
     assert len(read.jobs_in(home.redis, "dead")) == 1
+
+
+def unverified(redis: Redis, count: int) -> list[str]:
+    """So many deliveries that wait to be verified; their ids."""
+    records = [Record(Delivery.arrive("desk", b"[]"), "unverified", "no keys") for _ in range(count)]
+    accept(redis, records)
+    return [record.delivery.id for record in records]
+
+
+def test_what_waits_to_be_verified_is_given_up_by_age_only(redis: Redis, monkeypatch, capsys) -> None:
+    """It was answered 200: want of room takes none of it, and what grows over age unverified is counted and told."""
+    monkeypatch.setattr(retention, "YOUNGEST", -1000)
+    (one, *_) = unverified(redis, 130)
+    assert Retention(redis, BY["size"]).trim() == 0
+    assert read.delivery(redis, one) is not None
+    assert read.totals(redis)["unverified_given_up"] == 0
+    capsys.readouterr()
+    assert Retention(redis, BY["age"]).trim() == 130
+    assert redis.keys("zh:d*") == []
+    assert read.totals(redis)["unverified_given_up"] == 130
+    said = capsys.readouterr()
+    assert "retention.unverified_given_up" in said.out + said.err
+
+
+def refused(redis: Redis, count: int, size: int) -> None:
+    """So many deliveries in quarantine, of so many bytes that cannot be packed any smaller."""
+    for _ in range(count):
+        accept(redis, [Record(Delivery.arrive("crm", os.urandom(size)), "quarantined", "why")])
+
+
+@pytest.mark.parametrize("by", BY)
+def test_all_that_became_no_event_goes_at_once(redis: Redis, monkeypatch, by: str) -> None:
+    """However many they are: a round takes as many pages as it has time for, and counts them in what it forgot."""
+    monkeypatch.setattr(retention, "YOUNGEST", -1000)
+    monkeypatch.setattr(retention, "PAGE", 20)
+    monkeypatch.setattr(retention, "MUCH", 30)
+    refused(redis, 150, 10)
+    unverified(redis, 10)
+    routed(redis, 5)
+    rounds = Retention(redis, BY[by])
+    with monkeypatch.context() as patch:
+        patch.setattr(retention, "BUDGET", 0.0)
+        assert (rounds.trim(), rounds.behind) in {(20, False), (40, True), (35, True)}
+    assert rounds.trim() > 110
+    left = {word: redis.zcard(keys.deliveries(word)) for word in ("quarantined", "unverified")}
+    assert left == {"quarantined": 0, "unverified": 10 if by == "size" else 0}
+    assert redis.zcard(keys.events()) == 0
+
+
+def test_over_size_what_became_no_event_goes_before_finished_work(redis: Redis, monkeypatch) -> None:
+    """Large bodies in quarantine are what takes the room: they make it, the oldest first, no more of them than it takes, and no event goes."""
+    monkeypatch.setattr(retention, "YOUNGEST", -1000)
+    routed(redis, 200)
+    before = condition.memory(redis).used
+    refused(redis, 600, 50_000)
+    size = before + 10 * 2**20
+    Retention(redis, RetentionSettings(days=1, size=size)).trim()
+    assert condition.memory(redis).used <= size
+    assert 50 <= redis.zcard(keys.deliveries("quarantined")) <= 200
+    assert redis.zcard(keys.events()) == 200
+
+
+def test_what_became_no_event_stays_while_it_is_young(redis: Redis) -> None:
+    """Somebody is looking at it: over size, too, only what is older than ten minutes goes."""
+    refused(redis, 5, 10)
+    assert Retention(redis, BY["size"]).trim() == 0
+    assert redis.zcard(keys.deliveries("quarantined")) == 5
 
 
 def test_retention_by_size_ends_where_nothing_finished_is_left(house: MakeHouse, monkeypatch) -> None:

@@ -12,6 +12,7 @@ import jwt
 import orjson
 import pytest
 from cryptography.fernet import Fernet
+from redis.exceptions import OutOfMemoryError
 
 from receiver import keys
 from receiver.app import build
@@ -23,8 +24,10 @@ from receiver.intake.seals import Seals
 from receiver.ledger import read
 from receiver.ledger.accept import Record, accept
 from receiver.settings import RetentionSettings
+from receiver.upkeep.clock import Clock
 from receiver.upkeep.retention import Retention
 from receiver.upkeep.unverified import Unverified
+from receiver.zoho import Clients
 from receiver.zoho.vault import Vault
 from tests.flow.test_door import books_signature, desk_key, jwks, served  # noqa: F401 - fixtures
 
@@ -282,6 +285,26 @@ def test_the_clock_does_not_try_for_ever_at_once(known: Make, redis: Redis, desk
     redis.config_resetstat()
     assert clock.verify() == 0
     assert "cmdstat_zcard" not in redis.info("commandstats")
+
+
+def test_the_clock_verifies_before_it_forgets(known: Make, redis: Redis, monkeypatch) -> None:
+    """What can be verified by now is not given up; and where that fails, as in a full Redis, the same round still makes room."""
+    settings, done = known(), []
+    clock = Clock(settings, redis, Clients(redis, settings, Vault.open_or_make(settings)))
+
+    def verify(_: Unverified) -> int:
+        done.append("verify")
+        raise OutOfMemoryError("no room")
+
+    def trim(_: Retention) -> int:
+        done.append("trim")
+        clock.stopping.set()
+        return 0
+
+    monkeypatch.setattr(Unverified, "verify", verify)
+    monkeypatch.setattr(Retention, "trim", trim)
+    clock.run()
+    assert done == ["verify", "trim"]
 
 
 def test_what_is_kept_is_bounded_by_rate_count_and_age(known: Make, redis: Redis) -> None:

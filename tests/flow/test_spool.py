@@ -25,12 +25,14 @@ from receiver import keys
 from receiver.app import build
 from receiver.cli.processes import serving
 from receiver.event import Delivery, Event, new_id, now_ms
+from receiver.intake import drain as draining
 from receiver.intake.drain import Drain
 from receiver.intake.packing import pack_record
 from receiver.intake.spool import Spool
 from receiver.intake.spoolfile import Depth, Row
+from receiver.ledger import accept as accepting
 from receiver.ledger import read, spools
-from receiver.ledger.accept import Record
+from receiver.ledger.accept import Record, accept
 from receiver.ledger.connect import connect
 from receiver.ledger.embedded import Embedded
 from receiver.ledger.witness import Witness
@@ -390,6 +392,35 @@ def test_a_row_that_fails_alone_three_times_is_quarantined(spooling, own) -> Non
     assert "cannot be read" in reasons[1]
     assert kept(redis)[-2:] == [rows[2][0].id, rows[3][0].id]
     assert spool.depth().quarantined == 2
+    drain._redis.close()
+
+
+def test_what_may_not_wait_to_be_verified_yet_is_set_aside_and_comes_back(spooling, own, monkeypatch) -> None:
+    """Rows that the ledger has no room for bar no other row's way and are not lost: set aside with the reason, they come back once there is room."""
+    monkeypatch.setattr(accepting, "KEPT", 2)
+    monkeypatch.setattr(draining, "KEPT", 2)
+    monkeypatch.setattr(draining, "ROOM_AGAIN", 0.0)
+    known, redis = spooling(), own.client()
+    drain, spool = drain_of(known)
+    unverified = [Record(Delivery.arrive("desk", b"[]"), "unverified", "no keys") for _ in range(5)]
+    event, behind = aged(1, 1)
+    with spool.file() as file:
+        file.insert([*(Row(now_ms(), *pack_record(each)) for each in unverified), behind], 10**6)
+    drain._once()
+    assert kept(redis) == [event.id]
+    assert (spool.depth().depth, spool.depth().quarantined, spool.first) == (0, 3, False)
+    assert "too many deliveries wait to be verified" in command(known, "spool")
+    drain._once()
+    assert spool.depth().quarantined == 3
+    seen = set()
+    for each in unverified:
+        seen.update(row.id for row in read.deliveries(redis, "unverified"))
+        accept(redis, [Record(each.delivery, "rejected", "its key is not Desk's")])
+        for _ in range(3):
+            drain._once()
+        assert redis.zcard(keys.deliveries("unverified")) <= 2
+    assert spool.depth() == Depth()
+    assert seen == {each.delivery.id for each in unverified}
     drain._redis.close()
 
 
