@@ -27,7 +27,7 @@ def verdict(delivery_id: str) -> str:
 
 
 def deliveries(verdict: str) -> str:
-    """Sorted set of the deliveries with a verdict other than accepted, by time received. Retention trims it."""
+    """Sorted set of at most 5,000 deliveries with a verdict other than accepted, by time received. Retention trims it."""
     return f"zh:ds:{verdict}"
 
 
