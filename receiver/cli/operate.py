@@ -98,6 +98,8 @@ def pause(
 ) -> None:
     """Pause a handler, a queue or a source. Deliveries are still accepted; their work waits on hold and burns no tries."""
     from receiver.ledger import read, runs
+    from receiver.ledger.accept import QUEUE
+    from receiver.settings import Settings
 
     with ledger(folder) as redis:
         if what is None:
@@ -105,12 +107,16 @@ def pause(
                 typer.echo(f"{each}  {waiting} waiting")
             return
         named = _pausable(what)
-        known = {row["id"] for row in read.catalogue(redis)}
+        handlers = read.catalogue(redis)
         runs.pause(redis, named)
     typer.echo(f"{named} is paused; zohook resume {named} goes on")
     kind, _, name = named.partition(":")
-    if kind == "handler" and name not in known:
+    if kind == "handler" and name not in {row["id"] for row in handlers}:
         typer.echo(f"look: no living worker has a handler {name}")
+    if kind == "queue" and name not in {row["options"].get("queue") or QUEUE for row in handlers}:
+        typer.echo(f"look: no handler of a living worker has queue={name!r}")
+    if kind == "source" and name not in Settings.load(folder).sources:
+        typer.echo(f"look: zohook.toml has no source {name}")
 
 
 def resume(

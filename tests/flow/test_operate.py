@@ -196,6 +196,8 @@ def test_a_pause_holds_what_it_names_until_it_is_resumed(project, redis: Redis, 
     assert "no living worker has a handler room.bil" in zohook("pause", "handler:room.bil")
     assert "queue:slow is paused" in zohook("pause", "queue:zohook_slow")
     assert zohook("pause") == "handler:room.bil  0 waiting\nqueue:slow  0 waiting\n"
+    assert "no handler of a living worker has queue='slo'" in zohook("pause", "queue:slo")
+    assert "zohook.toml has no source books" in zohook("pause", "source:books")
     assert "cannot be paused; write handler:ID, queue:NAME or source:NAME" in zohook(
         "pause", "everything", status=2
     )
