@@ -304,6 +304,11 @@ def spool(host: str) -> str:
     return f"zh:spool:{host}"
 
 
+def spool_trial() -> str:
+    """String: empty, written to find out whether Redis takes writes. A second."""
+    return "zh:spool_trial"
+
+
 def spools() -> str:
     """Sorted set of the hosts whose spool was told of, by when. Dropped with their rows."""
     return "zh:spools"

@@ -215,9 +215,9 @@ class Drain:
             log.info("redis.well")
 
     def _takes_writes(self) -> bool:
-        """Whether Redis takes a write that changes nothing: while it fails over it answers, and lets every write wait."""
+        """Whether Redis takes a write now: one that fails over, or whose disk is slow, answers, and lets every write wait."""
         try:
-            self._redis.zrem(keys.spools(), "")
+            self._redis.set(keys.spool_trial(), "", px=1000)
         except (RedisError, OSError):
             return False
         return True
