@@ -22,7 +22,7 @@ from receiver.routing import process as processes
 from receiver.routing import run, stops
 from receiver.routing.process import Process
 from receiver.routing.route import queue_of
-from receiver.routing.router import unknown_patterns, unknown_sources
+from receiver.routing.router import unknown_connections, unknown_patterns, unknown_sources
 from receiver.routing.shares import LONG
 from receiver.routing.slips import Slip as SlipJob
 from receiver.routing.sweep import Sweeper
@@ -248,6 +248,8 @@ def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ())
         log.warning("handler.unknown_type", hint=sentence)
     for sentence in unknown_sources(process.plugins.handlers.values(), settings.sources):
         log.warning("handler.unknown_source", hint=sentence)
+    for sentence in unknown_connections(process.plugins.handlers.values(), settings.connections):
+        log.warning("handler.unknown_connection", hint=sentence)
     process.catalogue.publish(born=True)
     # RQ gives its connection the name and the time-outs of a worker; the threads have one of their own.
     with logs.in_background():

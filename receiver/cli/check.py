@@ -25,7 +25,7 @@ def run(settings: Settings) -> int:
     """Print the ways in and the handlers. Raises SettingsError or HandlerError for what is wrong."""
     from receiver.intake.keyring import Keyring
     from receiver.routing.plugins import load
-    from receiver.routing.router import unknown_patterns, unknown_sources
+    from receiver.routing.router import unknown_connections, unknown_patterns, unknown_sources
     from receiver.sources import expected_types
     from receiver.zoho.vault import Vault
 
@@ -36,7 +36,7 @@ def run(settings: Settings) -> int:
     console.print(_handlers(handlers.values()))
     listed = expected_types(settings.sources)
     hints = unknown_patterns(handlers.values(), listed) + unknown_sources(handlers.values(), settings.sources)
-    for hint in hints:
+    for hint in (*hints, *unknown_connections(handlers.values(), settings.connections)):
         console.print(f"look: {hint}", markup=False)
     if not (settings.folder / FILE).exists():
         console.print(f"look: there is no {settings.folder / FILE}; `zohook init` makes one", markup=False)

@@ -140,7 +140,9 @@ class _Ledger:
                 f"zohook_{name}", f"{name.replace('_', ' ')} since the ledger began", counted.get(name, 0)
             )
         by_handler = CounterMetricFamily(
-            "zohook_handler_jobs", "Ends of runs by handler", labels=["handler", "outcome"]
+            "zohook_handler_jobs",
+            "Ends of runs by handler, and events that its filters dropped",
+            labels=["handler", "outcome"],
         )
         by_source = CounterMetricFamily(
             "zohook_source_deliveries", "Deliveries refused", labels=["source", "verdict"]
@@ -152,7 +154,7 @@ class _Ledger:
         )
         for name, count in counted.items():
             word, _, of = name.partition(":")
-            if of and word in {"done", "skipped", "dead", "due", "held"}:
+            if of and word in queries.COUNTED:
                 by_handler.add_metric([of, "retried" if word == "due" else word], count)
             elif of and word in {"rejected", "quarantined", "unverified"}:
                 by_source.add_metric([of, word], count)

@@ -35,6 +35,8 @@ BROKE = {
     "behind": "Redis went back to an earlier state, in a failover or with an older backup",
 }
 
+COUNTED = ("done", "skipped", "filtered", "dead", "due", "held")
+"""What is counted by handler."""
 TONES = {
     "done": "good", "ok": "good", "idle": "mute", "running": "busy", "scheduled": "wait", "cancelled": "mute", "busy": "busy", "routing": "busy", "due": "wait",
     "retrying": "wait", "held": "hold", "dead": "bad", "unrouted": "bad", "lost": "bad", "silent": "bad", "skipped": "mute",
@@ -284,15 +286,12 @@ def handlers(redis: Redis) -> list[dict[str, Any]]:
     for name in counted:
         state, _, handler = name.partition(":")
         known = handler in rows or handler in renamed
-        if state in {"done", "skipped", "dead", "due", "held"} and handler and not known:
+        if state in COUNTED and handler and not known:
             rows[handler] = {"id": handler, "doc": "", "patterns": [], "options": {}, "living": False}
     dead_now = dead_counts(redis, [*rows, *renamed])
     for handler, row in rows.items():
         names = [handler, *row["options"].get("was", ())]
-        row["counts"] = {
-            state: sum(counted.get(f"{state}:{name}", 0) for name in names)
-            for state in ("done", "skipped", "dead", "due", "held")
-        }
+        row["counts"] = {state: sum(counted.get(f"{state}:{name}", 0) for name in names) for state in COUNTED}
         row["dead_now"] = sum(dead_now.get(name, 0) for name in names)
     return sorted(rows.values(), key=lambda row: (not row["living"], row["id"]))
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 COUNTED = (
     "deliveries", "accepted", "duplicates", "rejected", "quarantined", "unverified", "routed", "unmatched", "done", "skipped",
     "dead", "held", "retried", "lost", "replayed", "forged", "zoho_calls", "token_refreshes", "token_calls", "missing",
-    "unverified_given_up",
+    "unverified_given_up", "filtered",
 )  # fmt: skip
 LINE = 4_096
 """Bytes that are read of what is kept where only its line is wanted; most lines are a tenth of that."""

@@ -150,11 +150,13 @@ def gather(redis: Redis, lead: Claim, lease: float, most: int) -> list[Claim]:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """A job to open: for a handler that wants the event; dead at birth where its filter raised, skipped where it is an echo."""
+    """A job to open: for a handler that wants the event; dead at birth where its filter raised, skipped where it is an echo. None is
+    opened where the event was filtered, which is counted.
+    """
 
     handler: str
     queue: str = QUEUE
-    state: Literal["due", "dead", "skipped"] = "due"
+    state: Literal["due", "dead", "skipped", "filtered"] = "due"
     reason: str = ""
     attempt: str = ""
     policy: str = ""

@@ -57,15 +57,17 @@ def plan(process: Process, claims: Sequence[Claim], *, writes: bool = True) -> l
     process.leases.hold(*held)
     try:
         found = [(claim, openings(process, claim)) for claim in ready]
+        filtered = {claim.id: [each for each in all_ if each.state == "filtered"] for claim, all_ in found}
+        wanted = [(claim, [each for each in all_ if each.state != "filtered"]) for claim, all_ in found]
         if writes:
-            found = recognise(process.redis, found, process.plugins.names)
-        routes: list[Route] = [each for each in found if not _loop(process, *each)]
+            wanted = recognise(process.redis, wanted, process.plugins.names)
+        routes: list[Route] = [each for each in wanted if not _loop(process, *each)]
     finally:
         process.leases.drop(*held)
-    for claim, wanted in routes:
-        if not wanted:
+    for claim, by in routes:
+        if not by:
             log.info("event.unmatched", event_id=claim.id, type=claim.event.type)
-    return routes
+    return [(claim, [*by, *filtered[claim.id]]) for claim, by in routes]
 
 
 def _put_off(process: Process, claim: Claim) -> bool:
@@ -104,23 +106,24 @@ def queue_of(options: Options) -> str:
 
 
 def openings(process: Process, claim: Claim) -> list[Opening]:
-    """A job to open for each handler that wants the event. One that it has from before a handler was renamed stays that job."""
+    """A job to open for each handler that wants the event, and a word for each whose filter lets it not pass. A job that it has from
+    before a handler was renamed stays that job.
+    """
     wanted = process.router.of_type(claim.event.type)
     known: set[str] = set()
     if claim.run > 1 and any(handler.options.was for handler in wanted):
         known = set(read.handlers_of(process.redis, claim.id))
-    found = (
+    return [
         _open(handler, claim, next((name for name in handler.options.was if name in known), handler.id))
         for handler in wanted
-    )
-    return [opening for opening in found if opening is not None]
+    ]
 
 
-def _open(handler: Handler, claim: Claim, name: str) -> Opening | None:
+def _open(handler: Handler, claim: Claim, name: str) -> Opening:
     event, queue = claim.event, queue_of(handler.options)
     try:
         if not wants(handler, event, claim.now()):
-            return None
+            return Opening(name, queue, "filtered")
         return Opening(name, queue, policy=pacing.policy(handler, event))
     except Exception as error:  # noqa: BLE001 - a filter is the user's code: its handler's job is dead, the others go on
         said = policy.shown(error)

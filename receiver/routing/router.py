@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from receiver.sources import known_types, native_pattern
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from receiver.event import Event
     from receiver.routing.options import Options
     from receiver.routing.plugins import Handler
+    from receiver.settings import ConnectionSettings
 
 ABSENT = object()
 
@@ -142,18 +143,38 @@ def unknown_patterns(handlers: Iterable[Handler], listed: Iterable[str]) -> list
                 _fits(parts, each.lower().split(".")) or _fits(_parts(each), parts) for each in known
             ):
                 continue
-            close = difflib.get_close_matches(".".join(parts), known, n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = _close(".".join(parts), known)
             said.append(f"{handler.id} waits for {pattern!r}, which no source is known to send{hint}")
     return said
 
 
 def unknown_sources(handlers: Iterable[Handler], sources: Iterable[str]) -> list[str]:
     """A sentence for each source that a handler names in `source=` and zohook.toml does not have: such a handler never runs."""
-    known, said = sorted(sources), []
-    for handler in handlers:
-        for name in sorted(handler.options.source.difference(known)):
-            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            said.append(f"{handler.id} waits for the source {name!r}, which is none of [sources]{hint}")
-    return said
+    known = sorted(sources)
+    return [
+        f"{handler.id} waits for the source {name!r}, which is none of [sources]{_close(name, known)}"
+        for handler in handlers
+        for name in sorted(handler.options.source.difference(known))
+    ]
+
+
+def unknown_connections(
+    handlers: Iterable[Handler], connections: Mapping[str, ConnectionSettings]
+) -> list[str]:
+    """A sentence for each connection that a handler names in `connection=` and nobody has: its jobs would be on hold.
+
+    None where one is for customers: theirs are known to the ledger only.
+    """
+    known = sorted(connections)
+    if any(each.customers for each in connections.values()):
+        return []
+    return [
+        f"{handler.id} uses the connection {name!r}, which is none of [connections]{_close(name, known)}"
+        for handler in handlers
+        if (name := handler.options.connection) and name not in known
+    ]
+
+
+def _close(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""

@@ -84,6 +84,34 @@ def test_an_event_that_nobody_wants_is_unmatched(house: MakeHouse) -> None:
     assert read.page(home.redis, by="state", value="unmatched").rows[0].event.id == event.id
 
 
+def test_what_a_filter_drops_is_counted_and_opens_nothing(house: MakeHouse) -> None:
+    """By handler, and silently: the event has no job of it, and is unmatched where nobody else wants it."""
+
+    @on("crm.Deals.updated", changed="Stage")
+    def stage(event):
+        pass
+
+    @on("crm.Deals.updated", when={"n": lambda n: n > 1})
+    def large(event):
+        pass
+
+    home = house(stage, large)
+    none = home.accept(data={"n": 1}, changed=frozenset({"Amount"}))
+    both = home.accept(data={"n": 2}, changed=frozenset({"Stage"}))
+    home.accept(data={"n": 2}, changed=frozenset({"Amount"}))
+    home.work()
+    counted = read.counted(home.redis)
+    assert {name: count for name, count in counted.items() if name.startswith("filtered")} == {
+        "filtered": 3,
+        "filtered:rooms.stage": 2,
+        "filtered:rooms.large": 1,
+    }
+    assert read.event(home.redis, none.id).state == "unmatched"
+    assert read.event(home.redis, none.id).jobs == ()
+    assert len(read.event(home.redis, both.id).jobs) == 2
+    assert read.totals(home.redis)["done"] == 3
+
+
 def test_a_failure_comes_due_again_and_counts_a_try(house: MakeHouse) -> None:
     """The job waits for its due time, with the traceback in its attempt; then it runs and is done."""
     runs_seen = []

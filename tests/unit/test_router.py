@@ -17,10 +17,12 @@ from receiver.routing.router import (
     Router,
     matches,
     mismatch,
+    unknown_connections,
     unknown_patterns,
     unknown_sources,
     wants,
 )
+from receiver.settings import ConnectionSettings
 from receiver.testing import make_event
 
 
@@ -247,3 +249,16 @@ def test_a_source_that_zohook_toml_does_not_have_is_told_with_a_guess():
         "rooms.b waits for the source 'ruels', which is none of [sources]; did you mean 'rules'?",
         "rooms.c waits for the source 'other', which is none of [sources]",
     ]
+
+
+def test_connections_that_nobody_has_are_told():
+    """With the nearest name; not where customers have theirs in the ledger."""
+    found = handlers(
+        on("a", connection="acme"), on("a", connection="acne"), on("a", connection="us"), on("a")
+    )
+    acme, everybody = ConnectionSettings(), ConnectionSettings(customers=True)
+    assert unknown_connections(found, {"acme": acme}) == [
+        "rooms.b uses the connection 'acne', which is none of [connections]; did you mean 'acme'?",
+        "rooms.c uses the connection 'us', which is none of [connections]",
+    ]
+    assert unknown_connections(found, {"acme": acme, "app": everybody}) == []

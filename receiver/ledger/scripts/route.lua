@@ -1,6 +1,6 @@
 -- Finish routing events: open a job for each handler that wants them. Running it again opens nothing twice.
 -- ARGV: iso, lease (ms), again (ms), claim first ('1'), the queues whose jobs are left to others (a line each), most slips of a source that may wait in a queue, the room that handlers have
---   here (JSON, see rooms.lua), and as JSON a list per event: id, run, token of its claim, and a list per handler: id, state (due, dead or skipped), reason, attempt (JSON, for dead), queue, policy (JSON or '')
+--   here (JSON, see rooms.lua), and as JSON a list per event: id, run, token of its claim, and a list per handler: id, state (due, dead, skipped, or filtered, which is counted), reason, attempt (JSON, for dead), queue, policy (JSON or '')
 -- Uses rooms.lua. Answers per event the job claimed, or '' where there is none, 'fenced', or 'error: ...'.
 
 local iso, lease, again, claim_first, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4] == '1', tonumber(ARGV[6])
@@ -111,13 +111,18 @@ local function route(event)
   for _, opening in ipairs(event.openings) do
     local handler, state, reason, attempt, queue, policy = unpack(opening)
     local job, field = event.id .. ':' .. handler, '@' .. handler
-    fields[#fields + 1], fields[#fields + 2] = field, ''
-    -- At its first run an event has no jobs yet.
-    if event.run == '1' or redis.call('HEXISTS', key, field) == 0 then
-      if state == 'due' then open(event, job, queue, policy) else open_ended(job, state, reason, attempt) end
+    if state == 'filtered' then
+      count(state)
+      count(state .. ':' .. handler)
+    else
+      fields[#fields + 1], fields[#fields + 2] = field, ''
+      -- At its first run an event has no jobs yet.
+      if event.run == '1' or redis.call('HEXISTS', key, field) == 0 then
+        if state == 'due' then open(event, job, queue, policy) else open_ended(job, state, reason, attempt) end
+      end
     end
   end
-  if #event.openings == 0 and #handlers_of(event.id) == 0 then state = 'unmatched' end
+  if #fields == 0 and #handlers_of(event.id) == 0 then state = 'unmatched' end
   redis.call('HSET', key, 'state', state, unpack(fields))
   redis.call('HDEL', key, 'worker', 'since', 'alone', 'given', 'due')
   not_due('e', event.id)
