@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from receiver.event import Event
     from receiver.routing.options import Options
     from receiver.routing.plugins import Handler
-    from receiver.settings import ConnectionSettings
+    from receiver.settings_tables import ConnectionSettings
 
 ABSENT = object()
 

@@ -22,7 +22,7 @@ from receiver.routing.router import (
     unknown_sources,
     wants,
 )
-from receiver.settings import ConnectionSettings
+from receiver.settings_tables import ConnectionSettings
 from receiver.testing import make_event
 
 
