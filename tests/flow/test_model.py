@@ -38,7 +38,7 @@ COMES_TO = {"ok": "done", "skip": "skipped", "never": "dead", "raise": "due", "l
 """What a job comes to by the word of its run."""
 COSTS_A_TRY = ("raise", "never")
 STATES: tuple[runs.State, ...] = ("done", "skipped", "dead", "due", "held")
-EXAMPLES, LONG = 30, 4_000
+EXAMPLES, LONG = 30, 1_000
 
 
 @dataclass
