@@ -8,7 +8,7 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from receiver.cli import starter
+from receiver.cli import counts, starter
 from receiver.errors import SettingsError
 from receiver.settings import Settings
 
@@ -144,10 +144,13 @@ def web(
 def _serve(settings: Settings, bound: socket.socket) -> int:
     import uvicorn
 
+    alone = counts.take_part()
     from receiver.app import build
 
     servers: list[uvicorn.Server] = []
     built = build(settings, stopping=lambda: any(server.should_exit for server in servers))
+    if alone:
+        counts.say_alone(alone)
     server = uvicorn.Server(serving(built))
     servers.append(server)
     # What is there now stays: the collector need not look at it again. And it need not look so often, since little of what a

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from receiver.cli.counts import shared_counts
 from receiver.cli.processes import environment, listen, local_address
 from receiver.cli.supervise import Stopped, Tree
-from receiver.cli.webs import add_webs, shared_counts
+from receiver.cli.webs import add_webs
 from receiver.cli.workers import add_workers
 from receiver.errors import SettingsError
 from receiver.ledger.embedded import Embedded

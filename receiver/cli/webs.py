@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from receiver import logs
+from receiver.cli.counts import shared_counts
 from receiver.cli.processes import environment
 from receiver.cli.replacing import look_after
 from receiver.cli.supervise import Stopped, Tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from pathlib import Path
+    from collections.abc import Mapping
     from socket import socket
 
     from receiver.settings import Settings
-
-
-@contextmanager
-def shared_counts(folder: Path, workers: int) -> Iterator[dict[str, str]]:
-    """What several processes need in their environment to count together: a folder in which each keeps what `/metrics` adds up."""
-    if workers == 1:
-        yield {}
-        return
-    place = folder / ".zohook"
-    place.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="metrics-", dir=place) as found:
-        yield {"PROMETHEUS_MULTIPROC_DIR": found}
 
 
 def add_webs(tree: Tree, workers: int, bound: socket, counts: Mapping[str, str]) -> None:

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from receiver.reserve import reserve
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
@@ -61,13 +63,12 @@ class Row:
 
 
 class Flag:
-    """A byte that all processes of the host share."""
+    """A byte that all processes of the host share. Raises OSError where the disk has no room for it."""
 
     def __init__(self, path: Path) -> None:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(descriptor).st_size < 1:
-                os.ftruncate(descriptor, 1)
+            reserve(descriptor, 1)
             self.byte = mmap.mmap(descriptor, 1)
         finally:
             os.close(descriptor)

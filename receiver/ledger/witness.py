@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from receiver import logs, metrics
 from receiver.ledger.script import acall, call
+from receiver.reserve import reserve
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,8 +102,7 @@ def _mapped(path: Path) -> tuple[mmap.mmap | bytearray, int]:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        if os.fstat(descriptor).st_size < size:
-            os.ftruncate(descriptor, size)
+        reserve(descriptor, size)
         return mmap.mmap(descriptor, size), EPOCH + SLOT.size * _free_slot(descriptor)
     except (OSError, ValueError) as error:
         log.warning("ledger.not_remembered", path=str(path), error=str(error))
