@@ -85,8 +85,8 @@ CROWDED = Reply.of(
 
 @dataclass(slots=True)
 class Head:
-    """A request before its body: for whom, how, and from where. Names of headers are in lower case; `size` is that of all headers,
-    `length` that of the body where it is told, else 0.
+    """A request before its body: for whom, how, and from where. Names of headers are in lower case; `size` is that of the URL and
+    all headers, `length` that of the body where it is told, else 0.
     """
 
     source: str
@@ -149,7 +149,7 @@ class Door:
 
     def _check(self, head: Head, lock: Lock) -> None:
         if head.size > self._header_limit:
-            raise TooLarge(f"the headers are over {self._header_limit} bytes")
+            raise TooLarge(f"the URL and the headers are over {self._header_limit} bytes")
         if head.encoded:
             raise UnsupportedEncoding("send the body without Content-Encoding; no Zoho product compresses")
         if head.length > lock.body_limit:

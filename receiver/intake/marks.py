@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from receiver import keys
@@ -30,13 +31,11 @@ class Marks:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[str, int]] = {}
+        self._seen: OrderedDict[str, tuple[str, int]] = OrderedDict()
 
     def prepare(self, redis: Redis, records: Sequence[Record]) -> None:
         """Shorten the windows by what has passed of them, and name the marks so that they say what receipt would have said."""
         now = now_ms()
-        if len(self._seen) > MOST:
-            self._seen.clear()
         for record in records:
             lives = [event.mark_life(record.window) for event in record.events]
             record.window = max(lives, default=record.window)
@@ -55,12 +54,19 @@ class Marks:
                 repeated = first not in {"", event.id} and received - at < window
                 if not repeated:
                     at = received
-                    self._seen[mark] = (event.id, at)
+                    self._remember(mark, event.id, at)
                 if left > 0 and (not repeated or at + window > now + SOON):
                     continue
                 event.identity = f"{event.identity}\0{at}"
                 if repeated:
                     redis.set(keys.mark(event.dedupe_key()), first, px=MEANWHILE, nx=True)
+
+    def _remember(self, mark: str, first: str, at: int) -> None:
+        """Note a fact as the newest; beyond `MOST` the one that was noted first goes."""
+        self._seen[mark] = (first, at)
+        self._seen.move_to_end(mark)
+        if len(self._seen) > MOST:
+            self._seen.popitem(last=False)
 
     def forget(self) -> None:
         """The spool is empty: whoever comes now is met by the marks in Redis."""

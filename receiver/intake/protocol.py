@@ -112,7 +112,7 @@ class DoorProtocol(HttpToolsProtocol):
         """What came and is not complete is counted as it comes; the counts begin anew with each head that is complete."""
         limit = self.house.settings.header_limit
         if self.phase == HEAD and self._head > limit:
-            raise Refused(413, "too_large", f"the headers are over {limit} bytes")
+            raise Refused(413, "too_large", f"the URL and the headers are over {limit} bytes")
         if self.phase == BODY and self._raw - self._useful > limit + OVERHEAD * self._useful:
             raise Refused(400, "bad_framing", "the framing of the body is larger than the body")
 
@@ -184,7 +184,7 @@ class DoorProtocol(HttpToolsProtocol):
         self.tasks.add(task)
 
     def _check_head(self) -> tuple[int, int, bool]:
-        """(the size of the headers, that of the body where it is told, whether it is encoded); raises Refused."""
+        """(the size of the URL and the headers, that of the body where it is told, whether it is encoded); raises Refused."""
         if len(self.pipeline) >= LONGEST_ROW:
             raise Refused(429, "too_many", "too many requests in a row; wait for the answers")
         headers = self.headers
@@ -214,7 +214,7 @@ class DoorProtocol(HttpToolsProtocol):
             if not self.house.begin(subject(self._client)):
                 raise Refused(429, "too_many", "too many requests of this address are under way")
             self._held.append(subject(self._client))
-        return sum(map(len, chain.from_iterable(headers))), int(length or 0), encoded
+        return sum(map(len, chain.from_iterable(headers)), len(self.url)), int(length or 0), encoded
 
     def on_body(self, body: bytes) -> None:
         self._useful += len(body)

@@ -153,6 +153,11 @@ FRAMING = {
     "a gzip body": (request(LENGTH, "Content-Encoding: gzip"), 415),
     "a long header": (request(LENGTH, "X-A: " + "b" * 20_000), 413),
     "a long line": (request(LENGTH, first=f"POST {PATH}&{'a' * 300_000} HTTP/1.1"), 413),
+    "a long line that comes at once": (request(LENGTH, first=f"POST {PATH}&{'a' * 20_000} HTTP/1.1"), 413),
+    "a line and headers that are long together": (
+        request(LENGTH, "X-A: " + "b" * 9_000, first=f"POST {PATH}&{'a' * 9_000} HTTP/1.1"), 413,
+    ),
+    "a line that is not too long, and not what was signed": (request(LENGTH, first=f"POST {PATH}&{'a' * 9_000} HTTP/1.1"), 401),
     "chunks of nothing but extensions": (
         request("Transfer-Encoding: chunked", body=b"1;" + b"x" * 300_000 + b"\r\n{\r\n" + b"1;" + b"x" * 300_000), 400,
     ),

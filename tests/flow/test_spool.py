@@ -330,6 +330,22 @@ def test_the_window_counts_from_receipt(spooling, own, monkeypatch, batch) -> No
     drain._redis.close()
 
 
+@pytest.mark.parametrize("batch", [1, 40])
+def test_a_repetition_is_known_however_many_facts_came_before(spooling, own, monkeypatch, batch) -> None:
+    """Where no more can be remembered the oldest is forgotten: two of the same stay one event, wherever among the others they came."""
+    monkeypatch.setattr("receiver.intake.marks.MOST", 30)
+    monkeypatch.setattr("receiver.intake.drain.MOST", batch)
+    known = spooling()
+    drain, spool = drain_of(known)
+    with spool.file() as file:
+        for number in range(100):
+            file.insert([aged(number, age)[1] for age in (600, 595)], 10**6)
+    drain._once()
+    assert read.totals(own.client())["accepted"] == 100
+    assert len(kept(own.client())) == 100
+    drain._redis.close()
+
+
 def drain_of(settings: Settings, *, fit: bool = True) -> tuple[Drain, Spool]:
     """A drain that runs when the test says so, and its spool."""
     spool = Spool.of(settings)
