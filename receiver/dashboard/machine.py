@@ -27,18 +27,23 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip")
 
 
 def healthz(request: Request) -> Response:
-    """200 while deliveries are kept, be it in the spool; 503 where Redis is away and no spool stands in for it.
+    """200 while deliveries are kept, be it in the spool; 503 where Redis takes none and no spool stands in for it.
 
-    Says no more than that, since it asks for no password. `full`: deliveries are spooled, since Redis is short of memory.
+    Says no more than that, since it asks for no password. `full`: deliveries are spooled, since Redis is short of memory;
+    `refusing`: the spool has no room for them either.
     """
+    spool = request.scope["state"].get("spool")
     try:
         word = memory(house(request).redis).word
     except RedisError:
-        spool = request.scope["state"].get("spool")
-        if spool is None or spool.broken:
-            return JSONResponse({"status": "down", "redis": "down"}, 503)
-        return JSONResponse({"status": "spooling", "redis": "down"})
-    return JSONResponse({"status": word, "redis": word})
+        word = "down"
+    if spool is None or (word == "down" and spool.broken):
+        status = word
+    elif (word == "down" or spool.divert) and not spool.keeps:
+        status = "refusing"
+    else:
+        status = "spooling" if word == "down" else word
+    return JSONResponse({"status": status, "redis": word}, 503 if status in {"down", "refusing"} else 200)
 
 
 def metrics(request: Request) -> Response:

@@ -103,6 +103,7 @@ class Drain:
                 return
             file = self._opened()
             self._spool.seen(depth := file.depth())
+            self._spool.look_for_room()
             if depth.depth or self._spool.waits:
                 with self._alone() as mine:
                     if mine:

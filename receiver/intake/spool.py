@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import tempfile
 import threading
 import time
 from collections import deque
@@ -19,6 +20,7 @@ from receiver.errors import LedgerUnavailable
 from receiver.event import now_ms
 from receiver.intake.packing import pack_record
 from receiver.intake.spoolfile import Depth, Flag, Row, SpoolFile
+from receiver.reserve import reserve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,8 @@ MOST = 256
 WAITING = 10_000
 LARGEST_WAITING = 64 * 2**20
 """How much may wait for the disk: beyond it the door says 503 rather than grow without bound."""
+SLACK = 2**16
+"""What a delivery takes of the disk beyond its own size."""
 SAY_AGAIN = 60.0
 CURE = "mend its disk or rights, or move the file away and look into it; until then what Redis does not take is answered 503"
 NOT_OPENED = "it was not opened"
@@ -49,6 +53,8 @@ class Spool:
         self.path, self.size = path, size
         self.divert = False
         self.broken = NOT_OPENED
+        self._refused = False
+        self._lacking = self._full_at = 0
         self._complaint = ("", 0.0)
         self._flag: Flag | None = None
         self._file: SpoolFile | None = None
@@ -75,6 +81,12 @@ class Spool:
     def waits(self) -> bool:
         """Whether any process of this host has put something in that is not yet in the ledger."""
         return self._flag is not None and self._flag.byte[0] != 0
+
+    @property
+    def keeps(self) -> bool:
+        """Whether it takes deliveries, as far as is known: the last one was not refused, or there is more room than there was then."""
+        still = self._refused and self._depth.bytes >= self._full_at
+        return not self.broken and not still
 
     def depth(self) -> Depth:
         """How much waits, as of the last look, at most a tick ago. No I/O."""
@@ -121,6 +133,17 @@ class Spool:
         metrics.SPOOL_OLDEST.set(max(0, now_ms() - depth.oldest) / 1000 if depth.oldest else 0)
         metrics.SPOOL_QUARANTINED.set(depth.quarantined)
 
+    def look_for_room(self) -> None:
+        """Where it was the disk that refused the last delivery: see whether it has room for as much by now."""
+        if self._refused and not self._full_at:
+            with suppress(OSError), tempfile.TemporaryFile(dir=self.path.parent) as file:
+                reserve(file.fileno(), self._lacking)
+                self._refused = False
+
+    def _refuse(self, size: int, full_at: int = 0) -> None:
+        """Note that so many bytes were refused, and how many there were where it was for the size of the spool."""
+        self._refused, self._lacking, self._full_at = True, size + SLACK, full_at
+
     async def put(self, record: Record) -> None:
         """Keep a record on disk, behind those that are there. Raises LedgerUnavailable where that cannot be done."""
         if self.broken:
@@ -130,6 +153,7 @@ class Spool:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         with self._wake:
             if self._closing or len(self._waiting) >= WAITING or self._bytes > LARGEST_WAITING:
+                self._refuse(row.size)
                 raise LedgerUnavailable("too many deliveries wait for the disk")
             self._waiting.append((row, future))
             self._bytes += row.size
@@ -153,6 +177,7 @@ class Spool:
                 taken, why = self._insert([row for row, _ in batch]), f"the spool is full ({self.size} bytes)"
             except (sqlite3.Error, OSError) as error:
                 taken, why = 0, f"the spool does not take it: {error}"
+                self._refuse(sum(row.size for row, _ in batch))
                 self._drop_file()
                 log.error("spool.not_written", deliveries=len(batch), error=str(error))  # noqa: TRY400
             for at, (_, future) in enumerate(batch):
@@ -166,11 +191,15 @@ class Spool:
             self._file = self.file()
         begins = not self.waits
         taken = self._file.insert(rows, self.size)
+        depth = self._file.depth()
+        self.seen(depth)
         if taken < len(rows):
+            self._refuse(rows[taken].size, depth.bytes)
             log.error("spool.full", refused=len(rows) - taken, size=self.size, path=str(self.path))
+        else:
+            self._refused = False
         if taken and begins:
             log.warning("spool.begins", path=str(self.path))
-        self.seen(self._file.depth())
         return taken
 
     def _drop_file(self) -> None:

@@ -125,6 +125,21 @@ def test_counts_that_cannot_be_shared_are_counted_alone(disk, web) -> None:
         assert process.poll() is None
 
 
+def test_health_is_bad_while_the_disk_of_the_spool_is_full(disk, web, own) -> None:  # noqa: F811
+    """With Redis away and no room for the spool it is 503; with room again it is well, before anything is delivered."""
+    with web() as (process, client, log):
+        wait(lambda: takes(process, client, log, 1))
+        own.kill()
+        wait(lambda: client.get("/healthz").json() == {"status": "spooling", "redis": "down"})
+        fill(disk)
+        wait(lambda: client.post(**signed(2, 20_000)).status_code == 503)
+        health = client.get("/healthz")
+        assert (health.status_code, health.json()) == (503, {"status": "refusing", "redis": "down"})
+        (disk / "filler").unlink()
+        wait(lambda: client.get("/healthz").json() == {"status": "spooling", "redis": "down"})
+        assert client.post(**signed(3)).json()["verdict"] == "spooled"
+
+
 def test_bytes_are_reserved_once_and_kept(tmp_path) -> None:
     """What a file holds stays; one with a hole gets its bytes; over the limit of a file it is an OSError."""
     path = tmp_path / "file"

@@ -647,3 +647,42 @@ def test_machines_hear_of_the_spool_and_of_memory(spooling, own) -> None:
         text = wait(lambda: "zohook_spool_depth 1.0" in (said := client.get("/metrics").text) and said)
         assert "zohook_redis_up 0.0" in text
         assert float(text.partition("\nzohook_spool_oldest_seconds ")[2].split()[0]) < 30
+
+
+def test_health_is_bad_while_the_spool_refuses_too(spooling, own) -> None:
+    """With Redis away or full and the spool at its size it is 503; with Redis back, all is well without another delivery."""
+    known, redis = spooling(size=5_000), own.client()
+    with served(known) as client:
+        for word in ("down", "full"):
+            if word == "down":
+                own.kill()
+            else:
+                redis.config_set("maxmemory", int(redis.info("memory")["used_memory"] / 0.9))
+            wait(lambda: client.post(**signed(now_ms(), 1_000)).json()["verdict"] == "spooled")
+            wait(lambda word=word: client.get("/healthz").json()["redis"] == word)
+            assert client.get("/healthz").status_code == 200
+            wait(lambda: client.post(**signed(now_ms(), 1_000)).status_code == 503)
+            health = client.get("/healthz")
+            assert (health.status_code, health.json()) == (503, {"status": "refusing", "redis": word})
+            own.start() if word == "down" else redis.config_set("maxmemory", 0)
+            wait(lambda: client.get("/healthz").json() == {"status": "ok", "redis": "ok"})
+            wait(lambda: spooled(known) == 0)
+
+
+def test_a_spool_that_refused_keeps_again_once_there_is_room(spooling, own) -> None:
+    """A later delivery that fits makes it well, and so does a drain, also that of another process, as soon as it is seen."""
+    known = spooling(size=5_000)
+    one, two = Spool.of(known), Spool.of(known)
+    rows = [Row(1, b"", bytes(size)) for size in (3_000, 3_000, 100)]
+    assert [one._insert([row]) for row in rows[:2]] == [1, 0]
+    assert (one.keeps, two.keeps) == (False, True)
+    assert one._insert(rows[2:]) == 1
+    assert one.keeps
+    assert one._insert([rows[1]]) == 0
+    assert not one.keeps
+    with two.file() as file:
+        file.done(file.oldest(1, 1))
+        one.seen(file.depth())
+    assert one.keeps
+    for each in (one, two):
+        each._drop_file()
