@@ -9,7 +9,8 @@ from __future__ import annotations
 import mmap
 import os
 import sqlite3
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -23,6 +24,7 @@ VERSION = 1
 BUSY = 2.0
 """Seconds to wait while another process of the host writes; that takes milliseconds."""
 PAGES_A_TIME = 2_000
+_making = threading.Lock()
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS waiting (
   id INTEGER PRIMARY KEY AUTOINCREMENT, received INTEGER NOT NULL, size INTEGER NOT NULL, tries INTEGER NOT NULL DEFAULT 0,
@@ -208,9 +210,19 @@ class SpoolFile:
             self._connection.execute(f"PRAGMA incremental_vacuum({PAGES_A_TIME})").fetchall()
 
 
+def _make(path: Path) -> None:
+    """Make the file where there is none, so that SQLite gives its companions the same rights: the bodies are nobody else's business.
+
+    One that is there is never opened but by SQLite: to close it would drop the locks that the whole process has on it, and the next
+    process that comes and goes would take itself for the last one, and remove the log that this one goes on writing.
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+
+
 def _connect(path: Path) -> tuple[sqlite3.Connection, int]:
-    # Made by us first, so that SQLite gives its companions the same rights: the bodies are nobody else's business.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    with _making:
+        _make(path)
     connection = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")

@@ -161,6 +161,11 @@ class House:
         """The settings of the project."""
         return Settings.load(self.folder)
 
+    @property
+    def spool(self) -> Path:
+        """The file of the spool."""
+        return self.folder / ".zohook" / "spool" / "spool.sqlite3"
+
     def prepare(self) -> None:
         """What a new Redis needs: the consent, and the scripts, so that a proxy knows their calls."""
         self.command("connect", "--code", self.simulator.self_client_code(minutes=10))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from faults_rig import WITHIN
 
 from receiver import keys
+from receiver.intake.spoolfile import Flag, SpoolFile
 from receiver.ledger import read
 from receiver.ledger.turns import Slip
 
@@ -123,8 +124,20 @@ def _look(house: House, sent: Sequence[Sent], parked: Sequence[str], *, busy: bo
         found.open = [each.decode() for each in house.redis.zrange(keys.due(), 0, 9)]
         found.open += [f"{source} waits for room in {queue}" for source, queue in read.waiting(house.redis)]
         found.open += [reason for reason in read.parked_work(house.redis) if reason not in parked]
+        found.open += _spooled(house)
     found.stuck = _stuck(house, known)
     return found
+
+
+def _spooled(house: House) -> list[str]:
+    """What waits on the disk of the house, and what the ledger refused of it."""
+    path = house.spool
+    if not path.exists():
+        return []
+    with SpoolFile(path, Flag(path.with_suffix(".flag"))) as file:
+        depth = file.depth()
+    counts = {"wait in the spool": depth.depth, "are quarantined in the spool": depth.quarantined}
+    return [f"{count} {what}" for what, count in counts.items() if count]
 
 
 def _stuck(house: House, known: Any) -> list[str]:

@@ -112,6 +112,25 @@ def test_f8_redis_frozen(house: House, tally: Tally, long: bool) -> None:
         assert worker.alive
 
 
+@fault("F8 writes", "Redis whose writes stand still", short=1, long=10)
+def test_f8_redis_writes_stand_still(house: House, tally: Tally, long: bool) -> None:
+    """As while it fails over: it answers what is read, deliveries go to the spool, none of them to the quarantine, and all are handled."""
+    for _ in range(tally.count):
+        house.load.begin(40, event="contact.created")
+        eventually(lambda: house.load.latest == "accepted")
+        house.redis.execute_command("CLIENT", "PAUSE", 20_000 if long else 4_000, "WRITE")
+        tally.injected += 1
+        began = time.monotonic()
+        eventually(lambda: house.load.latest == "spooled")
+        eventually(lambda: house.load.latest == "accepted")
+        tally.recoveries.append(time.monotonic() - began)
+        sent = house.load.end()
+        tally.notes["answer_p99"] = p99(sent)
+        assert {each.status for each in sent} == {200}
+        assert {each.verdict for each in sent} == {"spooled", "accepted"}
+        tally.take(sent, judge(house, sent))
+
+
 @fault("F9", "slow Redis", short=1, long=10)
 def test_f9_redis_slow(house: House, tally: Tally) -> None:
     """Each answer waits for Redis, or goes to the spool at the deadline; nothing fails."""

@@ -17,7 +17,7 @@ from faults_power import Disk, compiled
 from faults_rig import ROOT, eventually
 from faults_verdict import judge
 
-from receiver.intake.spoolfile import Flag, SpoolFile
+from receiver.intake.spoolfile import Flag, Row, SpoolFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,16 +38,10 @@ os.kill(os.getpid(), 9)
 """
 
 
-def spool_of(house: House) -> Path:
-    """The file of the spool."""
-    settings = house.settings()
-    return settings.folder / settings.spool.path
-
-
 def made_anew(house: House) -> Path:
     """The file of the spool, which the next web process makes; there is none just now."""
     house.with_only(worker=1)
-    spool = spool_of(house)
+    spool = house.spool
     for file in spool.parent.glob(f"{spool.name}*"):
         file.unlink()
     return spool
@@ -60,7 +54,7 @@ def test_f7_spool_power_cut(house: House, tally: Tally, tmp_path: Path, long: bo
     In the long form also with a spool that is written back into its file, that is drained just then, and whose pages of later
     are there in part.
     """
-    library, spool = compiled("fsyncs", tmp_path), spool_of(house)
+    library, spool = compiled("fsyncs", tmp_path), house.spool
     for turn in range(tally.count):
         if turn % 5:
             house.with_only(worker=1)
@@ -144,3 +138,19 @@ def test_a_spool_that_does_not_sync_loses_what_it_was_told(
     disk.cut()
     with SpoolFile(spool, Flag(spool.with_suffix(".flag"))) as file:
         assert file.depth().depth == left
+
+
+def test_the_verdict_sees_what_waits_in_the_spool(house: House) -> None:
+    """Without it no row would prove that the spool is drained: a delivery that waits there is open, and so is a quarantined one."""
+    house.with_only(worker=1)
+    assert not judge(house, []).wrong()
+    with SpoolFile(house.spool, Flag(house.spool.with_suffix(".flag"))) as file:
+        file.insert([Row(1, b"head", b"body")], 10**6)
+        assert judge(house, [], within=0).wrong() == {"open": ["1 wait in the spool"]}
+        assert not judge(house, [], within=0, busy=True).wrong()
+        (row,) = file.oldest(1, 1)
+        file.failed(row, "it cannot be read", 1)
+        assert judge(house, [], within=0).wrong() == {"open": ["1 are quarantined in the spool"]}
+        file.release()
+        file.done(file.oldest(1, 1))
+    assert not judge(house, []).wrong()

@@ -460,6 +460,30 @@ def test_an_unreadable_spool_is_told_and_costs_nothing_while_redis_lives(spoolin
     assert str(file) in said
 
 
+READER = """
+import sys
+from pathlib import Path
+from receiver.intake.spoolfile import Flag, SpoolFile
+path = Path(sys.argv[1])
+with SpoolFile(path, Flag(path.with_suffix(".flag"))) as file:
+    print(file.depth().depth)
+"""
+
+
+def test_who_opens_and_closes_the_file_takes_nothing_from_others(spooling) -> None:
+    """Another process that comes and goes leaves the log to those that write it, however many connections they have opened."""
+    spool = Spool.of(spooling())
+
+    def seen_by_another() -> int:
+        words = [sys.executable, "-c", READER, str(spool.path)]
+        return int(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
+
+    with spool.file() as writer, spool.file() as other:
+        for count in (1, 2, 3):
+            writer.insert([aged(count, 1)[1]], 10**6)
+            assert (other.depth().depth, seen_by_another()) == (count, count)
+
+
 def test_a_spool_file_that_is_taken_away_is_made_anew(spooling, own) -> None:
     """Rows are never written into a file that nobody will find again."""
     known = spooling()
