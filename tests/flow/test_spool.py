@@ -484,6 +484,20 @@ def test_who_opens_and_closes_the_file_takes_nothing_from_others(spooling) -> No
             assert (other.depth().depth, seen_by_another()) == (count, count)
 
 
+def test_a_look_at_the_spool_costs_nothing_that_comes_after_it(spooling, own) -> None:
+    """What is answered 200 after somebody ran `zohook spool` outlives a kill -9 as what came before."""
+    known = spooling()
+    own.kill()
+    with process(known) as (web, client):
+        for number in range(6):
+            assert client.post(**signed(number)).json()["verdict"] == "spooled"
+            if number == 2:
+                assert "3 deliveries wait" in command(known, "spool")
+        web.kill()
+        web.wait()
+    assert spooled(known) == 6
+
+
 def test_a_spool_file_that_is_taken_away_is_made_anew(spooling, own) -> None:
     """Rows are never written into a file that nobody will find again."""
     known = spooling()
