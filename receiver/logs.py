@@ -176,7 +176,11 @@ def hide(value: str) -> None:
 
 
 def mask(text: str) -> str:
-    """The text without the secrets known to this process, and without what looks like one."""
+    """The text without the secrets known to this process, and without what looks like one. Half a character, of which no JSON can
+    be made, is spelled out.
+    """
+    if not text.isascii():
+        text = text.encode("utf-8", "backslashreplace").decode()
     if len(text) < SHORTEST:
         return text
     for secret in _settings_secrets:

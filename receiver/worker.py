@@ -9,11 +9,13 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, cast
 
+from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 from rq.command import parse_payload
 from rq.worker import BaseWorker, WorkerStatus
 
 from receiver import keys, logs
+from receiver.bell import Bell
 from receiver.ledger import read, turns
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.condition import time_of, unless_full
@@ -68,8 +70,7 @@ class Worker(BaseWorker):
             log_job_description=False,
         )
         self.process = process
-        self.stopping = threading.Event()
-        self.bell = threading.Event()
+        self.stopping, self.bell = Bell(), Bell()
         self.waker = Waker(process.redis, self.bell)
         self.taker = Taker(process, connection, queues, self.bell)
         self._beaten = 0.0
@@ -92,6 +93,12 @@ class Worker(BaseWorker):
                 log.warning("command.unknown", command=str(told["command"])[:100])
         except Exception:
             log.exception("command.failed")
+
+    def _pubsub_exception_handler(self, exc: Exception, pubsub: Any, pubsub_thread: Any) -> None:
+        """RQ's goes on after a lost connection and ends the thread at anything else: a time-out of Redis would make the worker deaf."""
+        if isinstance(exc, RedisError):
+            exc = ConnectionLost(str(exc))
+        super()._pubsub_exception_handler(exc, pubsub, pubsub_thread)
 
     def run(self, *, burst: bool = False) -> int:
         """Work until told to stop, or until nothing is left in a burst. 0, or 1 if too many threads are stuck."""
@@ -155,12 +162,13 @@ class Worker(BaseWorker):
         self.process.witness.look(self.connection)
 
     def _crippled(self) -> bool:
-        """Whether so many threads are stuck past their time limits that the process must be replaced."""
-        since, threads = list(self.process.leases.stuck.values()), self.process.settings.worker.threads
-        stuck = sum(time.monotonic() - each > LOST_AFTER for each in since)
-        if stuck < max(1, int(threads * LOST_THREADS)):
+        """Whether so many threads are stuck past their time limits, or all that a handler may have, that the process must be replaced."""
+        since, threads = list(self.process.leases.stuck.items()), self.process.settings.worker.threads
+        stuck = {thread for thread, each in since if time.monotonic() - each > LOST_AFTER}
+        cramped = self.taker.hands.cramped(stuck)
+        if len(stuck) < max(1, int(threads * LOST_THREADS)) and not cramped:
             return False
-        log.error("worker.crippled", stuck=stuck, threads=threads)
+        log.error("worker.crippled", stuck=len(stuck), threads=threads, cramped=cramped)
         return True
 
     def _nothing_left(self) -> bool:

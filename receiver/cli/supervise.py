@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from typing import IO, TYPE_CHECKING, Self
 
+from receiver.bell import Bell
 from receiver.errors import ZohookError
 from receiver.ledger.server import tied
 
@@ -120,8 +121,7 @@ class Child:
         """Start it again if it died: at once the first time, later and later while it keeps dying at its start."""
         if self.process is None:
             if time.monotonic() >= self._again_at and not self.ended_well:
-                self.restarts += 1
-                self.start()
+                self._start_again()
             return
         code = self.process.poll()
         if code is None:
@@ -136,6 +136,17 @@ class Child:
         self._failures = 0 if lived > (1 if code < 0 else 10) else self._failures + 1
         self._again_at = time.monotonic() + min(10.0, 0.1 * 2**self._failures)
         self._close()
+
+    def _start_again(self) -> None:
+        """What hinders a start, a full disk or too many processes, may end; nobody else has to end of it."""
+        try:
+            self.start()
+        except OSError as error:
+            self.epitaph = f"it could not be started: {error}"
+            self._failures += 1
+            self._again_at = time.monotonic() + min(10.0, 0.1 * 2**self._failures)
+        else:
+            self.restarts += 1
 
     def ask_to_stop(self) -> None:
         """Tell it to finish what it does and end."""
@@ -189,7 +200,7 @@ class Tree:
         self.own_logs = own_logs
         self.redis_restarts = 0
         self.children: list[Child] = []
-        self._asked = threading.Event()
+        self._asked = Bell()
         self._signals = 0
         self._before: dict[int, object] = {}
 

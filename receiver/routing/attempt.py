@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any
 
 import orjson
+from redis.exceptions import RedisError
 from structlog.contextvars import bind_contextvars
 
 from receiver import logs
@@ -63,15 +65,16 @@ class Attempt:
     def go(self) -> str:
         """Run the handler and end the run; the state that the job came to."""
         error: BaseException | None = None
-        self.process.leases.hold(self.held)
         try:
+            self.process.leases.hold(self.held)
+            self.held.fence()
             copy_context().run(self.call_named)
         except Exception as raised:  # noqa: BLE001 - whatever a handler raises is its outcome
             error = raised
         except TimedOut:
             self.finished()
             return "fenced"
-        except (SystemExit, KeyboardInterrupt, GeneratorExit) as raised:
+        except BaseException as raised:  # noqa: BLE001 - SystemExit or asyncio's CancelledError would end our thread
             error = HandlerError(f"the handler raised {type(raised).__name__}; a handler ends by returning")
             error.__cause__ = raised
         finally:
@@ -156,7 +159,8 @@ class Attempt:
             chance=random.random(),  # noqa: S311 - spreads retries, guards nothing
         )
         if self.claim.lane and decision.state == "due":
-            decision = replays.paced(self.process.redis, self.claim.id, decision)
+            with suppress(RedisError):  # a rate that is not kept for once is the lesser evil
+                decision = replays.paced(self.process.redis, self.claim.id, decision)
         record = orjson.dumps(kept).decode() if (kept := self.record(error, decision)) else ""
         ending = Ending(
             decision.state,

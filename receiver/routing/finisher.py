@@ -57,6 +57,10 @@ class Endings:
     def __len__(self) -> int:
         return len(self._waiting)
 
+    def claims(self) -> list[Claim]:
+        """Of the runs whose endings wait. Asked by another thread."""
+        return [each.claim for each in self._waiting.copy()]
+
     def put(self, claim: Claim, ending: Ending, said: Callable[[bool], None]) -> None:
         """Have it written soon, and hear then whether the run was still ours."""
         self._waiting.append(Waiting(claim, ending, said, time.monotonic() + self._lease))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 from receiver.routing.shares import Shares
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
 Work = TypeVar("Work")
 
@@ -112,6 +112,15 @@ class Hands(Generic[Work]):
         """How many threads more those may have whose work takes long."""
         with self._picking:
             return self._shares.rooms()
+
+    def cramped(self, stuck: Collection[int]) -> list[str]:
+        """The handlers of whose share nothing is left but threads that are stuck; these by their identifiers."""
+        if not stuck:
+            return []
+        with self._picking:
+            return self._shares.gone(
+                {number for number, each in enumerate(self._threads) if each.ident in stuck}
+            )
 
     def take_back(self, after: float) -> list[Work]:
         """What has waited so many seconds for the share of one whose work takes long, and is done by nobody now."""

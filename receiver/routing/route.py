@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = logs.get("route")
 LIMIT = 60.0
-"""Seconds that the filters of one batch may take."""
+"""Seconds that the filters of one batch may take, and no more than half of a lease: what ends meanwhile waits to be told."""
 
 
 def route(process: Process, claims: Sequence[Claim], *, claim_first: bool = True) -> list[Claim]:
@@ -52,18 +52,14 @@ def plan(process: Process, claims: Sequence[Claim], *, writes: bool = True) -> l
     `writes`: whether there were writes of ours lately, of which they may be echoes.
     """
     ready = [claim for claim in claims if not _put_off(process, claim)]
-    deadline = time.monotonic() + LIMIT
-    held = [Held(claim, deadline) for claim in ready]
-    process.leases.hold(*held)
-    try:
+    deadline = time.monotonic() + min(LIMIT, process.settings.worker.lease / 2)
+    with process.leases.holding(*(Held(claim, deadline) for claim in ready)):
         found = [(claim, openings(process, claim)) for claim in ready]
         filtered = {claim.id: [each for each in all_ if each.state == "filtered"] for claim, all_ in found}
         wanted = [(claim, [each for each in all_ if each.state != "filtered"]) for claim, all_ in found]
         if writes:
             wanted = recognise(process.redis, wanted, process.plugins.names)
         routes: list[Route] = [each for each in wanted if not _loop(process, *each)]
-    finally:
-        process.leases.drop(*held)
     for claim, by in routes:
         if not by:
             log.info("event.unmatched", event_id=claim.id, type=claim.event.type)

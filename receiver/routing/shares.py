@@ -65,3 +65,11 @@ class Shares:
                 room = max(0, self.most[known] - len(since))
                 rooms.update(dict.fromkeys(self._all[known], room))
         return rooms
+
+    def gone(self, stuck: Collection[int]) -> list[str]:
+        """The handlers whose whole share these threads have."""
+        return [
+            known
+            for known, since in self._since.items()
+            if since and len(since) >= self.most[known] and since.keys() <= set(stuck)
+        ]

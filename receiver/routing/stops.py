@@ -49,8 +49,10 @@ class Stops:
     def end(self, slip: Slip) -> None:
         """It is over."""
         with self._lock:
-            self._begun.pop(slip.id, None)
+            run = self._begun.pop(slip.id, None)
             self._asked.discard(slip.id)
+        if isinstance(run, str):
+            self._leases.forget(run)
 
     def obey(self, told: Mapping[str, Any], under_way: Mapping[str, Slip]) -> bool:
         """Do one of RQ's commands, where it is one to stop what runs here. `under_way`: the slips of this worker."""

@@ -68,6 +68,8 @@ class Sweeper:
                     self.once()
             except RedisError as error:
                 log.warning("sweep.failed", error=str(error))
+            except Exception:  # without a sweep nothing that was lost is found again
+                log.exception("sweep.broken")
         try:
             if self._redis.get(keys.sweep()) == self._process.name.encode():
                 self._redis.delete(keys.sweep())

@@ -27,11 +27,11 @@ from receiver.routing.shares import LONG, Shares
 from receiver.routing.stops import STOPPED, Stops
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Sequence
 
     from redis import Redis
 
+    from receiver.bell import Bell
     from receiver.ledger.runs import Claim, Kind, Route
     from receiver.ledger.turns import Slip, Taken
     from receiver.routing.process import Process
@@ -44,7 +44,7 @@ WORTH_IT = 8
 class Taker:
     """The slips that a worker has, from being taken to being struck off. Only `bell` is rung by other threads."""
 
-    def __init__(self, process: Process, redis: Redis, queues: Sequence[str], bell: threading.Event) -> None:
+    def __init__(self, process: Process, redis: Redis, queues: Sequence[str], bell: Bell) -> None:
         self._process, self._redis, self._bell = process, redis, bell
         self.queues = list(queues)
         self._own = {queue_of(each.options) for each in process.plugins.handlers.values()}
@@ -55,6 +55,7 @@ class Taker:
         self.asides = Asides(process)
         self._endings = Endings(settings.lease, bell.set)
         process.endings = self._endings
+        process.leases.ended = self._endings.claims
         self._done: deque[Slip] = deque()
         self._routes: list[tuple[Slip, Route]] = []
         self.under_way: dict[str, Slip] = {}
@@ -267,10 +268,17 @@ class Taker:
                 self._process.finish(claim, dead, lambda _own: ended())
             else:
                 self.worked += 1
-                run.run_job(self._process, claim, ended)
-        except (Exception, TimedOut):
+                self._run(work, claim, ended)
+        except BaseException:  # a thread that ends here would be missed for ever
             log.exception("slip.failed", slip=slip.id)
             ended()
+
+    def _run(self, work: Work, claim: Claim, ended: Callable[[], None]) -> None:
+        try:
+            run.run_job(self._process, claim, ended)
+        except RedisError as error:  # nothing has begun: whatever a handler raises is its outcome
+            log.warning("worker.redis", error=str(error))
+            self._give_back(work, "given back by a worker that could not reach Redis")
 
     def _give_back(self, work: Work, reason: str) -> None:
         """Let others have what was not begun: what is claimed is due again at once, and no try is counted."""

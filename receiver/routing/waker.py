@@ -13,11 +13,13 @@ from receiver import keys
 if TYPE_CHECKING:
     from redis import Redis
 
+    from receiver.bell import Bell
+
 
 class Waker:
     """Rings a bell when it is called, or in a second."""
 
-    def __init__(self, redis: Redis, bell: threading.Event) -> None:
+    def __init__(self, redis: Redis, bell: Bell) -> None:
         self._redis, self._bell = redis, bell
         self._asked = threading.Event()
         self._ended = False

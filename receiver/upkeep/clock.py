@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from receiver import keys, logs
+from receiver.bell import Bell
 from receiver.errors import ZohookError
 from receiver.event import new_id
 from receiver.ledger.connect import check, connect
@@ -47,7 +47,7 @@ class Clock:
         self._looked = -LOOK
         self._lacking: dict[str, tuple[str, ...]] = {}
         self._witness = Witness.of(settings)
-        self.stopping = threading.Event()
+        self.stopping = Bell()
 
     def run(self) -> None:
         """Rounds until told to stop; an error of one round is said and the next one comes."""

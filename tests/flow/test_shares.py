@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from receiver import keys, on
+from receiver.bell import Bell
 from receiver.errors import HandlerError
 from receiver.ledger import read
 from receiver.routing.catalogue import Catalogue
@@ -29,7 +30,7 @@ class Running:
     """A worker's taker that turns in a thread of its own, with a sweep beside it, until the test is over."""
 
     def __init__(self, home: House) -> None:
-        self.bell = threading.Event()
+        self.bell = Bell()
         self.taker = Taker(home.process, home.redis, QUEUES, self.bell)
         self._home, self._over = home, False
         self._thread = threading.Thread(target=self._loop, daemon=True)

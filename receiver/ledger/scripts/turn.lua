@@ -18,7 +18,7 @@ local at_once, silent, gone_after = string.format('%.3f', now / 1000), int(now /
 local kept_for = int(beat + 60)
 
 local function strike_off()
-  local gone, executions = {}, {}
+  local gone, executions, struck = {}, {}, 0
   for _, slip in ipairs(cjson.decode(ARGV[FIRST + queues])) do
     local id, queue, execution = unpack(slip)
     local size, composite = #gone, id .. ':' .. execution
@@ -29,9 +29,13 @@ local function strike_off()
   local failed, spent = tonumber(ARGV[FIRST + queues + 1]), ARGV[FIRST + queues + 2]
   if #gone == 0 and failed == 0 and tonumber(spent) == 0 then return end
   for first = 1, #gone, 1000 do redis.call('DEL', unpack(gone, first, math.min(first + 999, #gone))) end
-  in_pages('SREM', mine, executions)
+  for first = 1, #executions, 1000 do
+    struck = struck + redis.call('SREM', mine, unpack(executions, first, math.min(first + 999, #executions)))
+  end
+  -- What was struck off by a turn whose answer was lost is counted.
+  if struck == 0 and #executions > 0 then return end
   if redis.call('EXISTS', K.rq_worker(worker)) == 1 then
-    redis.call('HINCRBY', K.rq_worker(worker), 'successful_job_count', #executions - failed)
+    redis.call('HINCRBY', K.rq_worker(worker), 'successful_job_count', struck - failed)
     redis.call('HINCRBYFLOAT', K.rq_worker(worker), 'total_working_time', spent)
     if failed > 0 then redis.call('HINCRBY', K.rq_worker(worker), 'failed_job_count', failed) end
   end
