@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -50,6 +51,24 @@ def test_a_child_that_keeps_dying_is_started_less_and_less_often(tree: Tree) -> 
     began = time.monotonic()
     tree.wait(lambda: child.restarts == 3, 30, "the third start after the first", every=0.01)
     assert time.monotonic() - began > 0.2 + 0.4 + 0.8
+
+
+def test_a_start_that_fails_is_tried_again(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No room for another process, once: the others go on, and it is back as soon as it can."""
+    child, other = tree.add("worker", SLEEPS), tree.add("clock", SLEEPS)
+    others, real, failed = other.pid, subprocess.Popen, []
+
+    def none_yet(*args: Any, **more: Any) -> Any:
+        if len(failed) < 2:
+            failed.append(1)
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return real(*args, **more)
+
+    monkeypatch.setattr(subprocess, "Popen", none_yet)
+    os.kill(child.pid, signal.SIGKILL)
+    tree.wait(lambda: child.restarts == 1 and child.pid, 10, "the child")
+    assert len(failed) == 2
+    assert other.pid == others
 
 
 def test_wrong_settings_are_not_tried_again(tree: Tree) -> None:
