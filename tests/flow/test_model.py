@@ -259,6 +259,13 @@ class Engine(RuleBasedStateMachine):
         """
         if not hasattr(self, "home"):
             return
+        try:
+            self.let_all_end()
+        finally:
+            self.home.process.close()  # a thousand keepers of leases are more than a machine has time for
+
+    def let_all_end(self) -> None:
+        """Until nothing is left to do; then all of it once more."""
         self.resume()
         self.stall(len(STATES))
         self.sweep()
