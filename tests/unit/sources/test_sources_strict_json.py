@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from receiver.errors import Malformed
+from receiver.event import Delivery
 from receiver.sources import strict_json
 
 BLANKS = st.sampled_from(["", "", "", " ", "\n", "\t", "\r", "  "])
@@ -85,3 +86,13 @@ def test_what_is_read_quickly_is_what_is_read_thoroughly(text: str) -> None:
 def test_usual_bodies_are_read_quickly(text: str, quick: bool) -> None:
     """The thorough reader is for the rare ones; that costs five times as much."""
     assert strict_json._is_exact(text.encode(), orjson.loads(text)) is quick
+
+
+@pytest.mark.parametrize(
+    ("body", "remembered"),
+    [(b'{"a": 1}', True), (b'\xef\xbb\xbf{"a": 1}', False), (b'{"a": 123456789012345678901}', False)],
+)
+def test_a_delivery_remembers_what_any_reader_would_read(body: bytes, remembered: bool) -> None:
+    """And nothing of a body of which another reader, the ledger's own say, would make something else, or nothing."""
+    delivery = Delivery.arrive("books", body)
+    assert delivery.says(strict_json.document(delivery)) is remembered
