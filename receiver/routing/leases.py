@@ -141,7 +141,7 @@ class Leases:
         """
         with self._lock:
             found = [held for held in self._held.values() if held.on_cut and not held.lost]
-            if token and not token not in {held.claim.worker for held in self._held.values()}:
+            if token and token not in {held.claim.worker for held in self._held.values()}:
                 self._asked[token] = error
         # Of a batch the lead ends all; the others have its thread and no time limit of their own.
         leads: dict[int, Held] = {}
