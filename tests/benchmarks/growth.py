@@ -187,7 +187,7 @@ def at(where: rig.Ground, ledger: Ledger, kept: int) -> dict[str, Any]:
     with where.careless():
         ledger.grow(kept)
         rig.say(f"  kept after {time.monotonic() - began:.0f} s")
-        with where.no_rewrite():
+        with where.at_rest():
             us, redis_us = measured(where.redis, ledger)
     shown = pages(where)
     rig.say(f"  {us}, slowest page {max(shown.values())} ms")
