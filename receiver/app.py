@@ -7,9 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.retry import Retry
 from starlette.applications import Starlette
 
 from receiver import logs
@@ -23,7 +21,7 @@ from receiver.intake.limits import Buckets
 from receiver.intake.seals import Seals
 from receiver.intake.spool import Spool
 from receiver.intake.uses import Labels, Uses
-from receiver.ledger.connect import check, connect, connect_door
+from receiver.ledger.connect import check, connect, connect_door, impatient
 from receiver.ledger.line import Line
 from receiver.ledger.witness import Witness
 from receiver.zoho import probe
@@ -99,14 +97,7 @@ def _drain(settings: Settings, spool: Spool, witness: Witness) -> tuple[Vault, D
 
     Raises SettingsError where Redis has sealed what this vault does not open; where it does not answer the drain says so later.
     """
-    deadline = settings.redis.deadline
-    redis = connect(
-        settings,
-        socket_connect_timeout=min(0.5, deadline),
-        socket_timeout=deadline,
-        retry=Retry(NoBackoff(), 0),
-        retry_on_error=[],
-    )
+    redis = impatient(connect(settings), settings.redis.deadline)
     try:
         check(redis)
         vault = probe.vault(settings, redis)

@@ -24,6 +24,7 @@ from receiver.dashboard.guard import Guard
 from receiver.dashboard.house import House
 from receiver.dashboard.live import Live
 from receiver.intake.keyring import Keyring
+from receiver.ledger.connect import impatient
 from receiver.zoho.vault import Vault
 
 if TYPE_CHECKING:
@@ -93,6 +94,6 @@ def routes(
     waits for its connections before it stops.
     """
     ring = keyring or Keyring(settings, Vault.open_or_make(settings))
-    here = House(settings, redis, Live(redis, stopping), ring)
+    here = House(settings, redis, impatient(redis, settings.redis.deadline), Live(redis, stopping), ring)
     app = Starlette(routes=[*PAGES, *ACTIONS, *OTHERS], exception_handlers=HANDLERS)
     return [Mount("/", app=Guard(app, here))]

@@ -89,6 +89,8 @@ class House:
 
     settings: Settings
     redis: Redis
+    prompt: Redis
+    """The same Redis, for who cannot wait until it is back."""
     live: Live
     keyring: Keyring
     stopping: Callable[[], bool] = field(default=lambda: False)

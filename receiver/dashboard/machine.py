@@ -34,7 +34,7 @@ def healthz(request: Request) -> Response:
     """
     spool = request.scope["state"].get("spool")
     try:
-        word = memory(house(request).redis).word
+        word = memory(house(request).prompt).word
     except RedisError:
         word = "down"
     if spool is None or (word == "down" and spool.broken):

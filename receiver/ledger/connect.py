@@ -51,6 +51,21 @@ def connect_door(settings: Settings) -> redis.asyncio.Redis:
     )
 
 
+def impatient(client: redis.Redis, deadline: float) -> redis.Redis:
+    """A client for the same Redis that asks once, and has its answer or an error within `deadline` seconds."""
+    pool = client.connection_pool
+    options = {
+        **pool.connection_kwargs,
+        "socket_connect_timeout": min(0.5, deadline),
+        "socket_timeout": deadline,
+        "health_check_interval": 0,
+        "retry": Retry(NoBackoff(), 0),
+        "retry_on_error": [],
+    }
+    made = redis.ConnectionPool(connection_class=pool.connection_class, **options)
+    return redis.Redis(connection_pool=made)
+
+
 def check(client: redis.Redis) -> None:
     """Refuse a Redis that would lose events: too old, evicting, or without an append-only file."""
     try:

@@ -238,6 +238,8 @@ def test_a_frozen_redis_costs_the_sender_a_second_and_nothing_is_lost(spooling, 
                 assert (answer.status_code, answer.json()["verdict"]) == (200, "spooled")
             assert min(took) < 1.5
             assert max(took) < 5  # on a machine that is busy with something else
+            health = client.get("/healthz")  # whoever asks waits for no Redis that may never answer
+            assert (health.status_code, health.json()) == (200, {"status": "spooling", "redis": "down"})
         finally:
             os.kill(own.pid, signal.SIGCONT)
         wait(lambda: spooled(known) == 0)
@@ -689,7 +691,7 @@ def test_machines_hear_of_the_spool_and_of_memory(spooling, own) -> None:
 
 def test_health_is_bad_while_the_spool_refuses_too(spooling, own) -> None:
     """With Redis away or full and the spool at its size it is 503; with Redis back, all is well without another delivery."""
-    known, redis = spooling(size=5_000), own.client()
+    known, redis = spooling(deadline=0.2, size=5_000), own.client()
     with served(known) as client:
         for word in ("down", "full"):
             if word == "down":
