@@ -21,7 +21,7 @@ Work = TypeVar("Work")
 
 SOON = 0.01
 """Seconds within which what is taken should begin."""
-AHEAD = 16
+AHEAD = 32
 """How many per thread may be there at most, begun and not begun."""
 UNKNOWN = 1.0
 """How long jobs take until some have ended, in seconds: too long to take any ahead."""

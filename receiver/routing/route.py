@@ -55,15 +55,15 @@ def plan(process: Process, claims: Sequence[Claim], *, writes: bool = True) -> l
     deadline = time.monotonic() + min(LIMIT, process.settings.worker.lease / 2)
     with process.leases.holding(*(Held(claim, deadline) for claim in ready)):
         found = [(claim, openings(process, claim)) for claim in ready]
-        filtered = {claim.id: [each for each in all_ if each.state == "filtered"] for claim, all_ in found}
-        wanted = [(claim, [each for each in all_ if each.state != "filtered"]) for claim, all_ in found]
+        filtered = {claim.id: [each for each in told if each.state == "filtered"] for claim, told in found}
+        wanted = [(claim, [each for each in told if each.state != "filtered"]) for claim, told in found]
         if writes:
             wanted = recognise(process.redis, wanted, process.plugins.names)
         routes: list[Route] = [each for each in wanted if not _loop(process, *each)]
-    for claim, by in routes:
-        if not by:
+    for claim, opened in routes:
+        if not opened:
             log.info("event.unmatched", event_id=claim.id, type=claim.event.type)
-    return [(claim, [*by, *filtered[claim.id]]) for claim, by in routes]
+    return [(claim, [*opened, *filtered[claim.id]]) for claim, opened in routes]
 
 
 def _put_off(process: Process, claim: Claim) -> bool:
