@@ -16,6 +16,7 @@ from rq.worker import BaseWorker, WorkerStatus
 
 from receiver import keys, logs
 from receiver.bell import Bell
+from receiver.collector import spare_what_is_there
 from receiver.ledger import read, turns
 from receiver.ledger.accept import QUEUE, RECOVERED, REPLAY
 from receiver.ledger.condition import time_of, unless_full
@@ -259,6 +260,7 @@ def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ())
     for sentence in unknown_connections(process.plugins.handlers.values(), settings.connections):
         log.warning("handler.unknown_connection", hint=sentence)
     process.catalogue.publish(born=True)
+    spare_what_is_there()
     # RQ gives its connection the name and the time-outs of a worker; the threads have one of their own.
     with logs.in_background():
         return Worker(process, queues_for(process, queues), connect(settings)).run(burst=burst)

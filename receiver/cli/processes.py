@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from receiver.cli import counts, starter
+from receiver.collector import spare_what_is_there
 from receiver.errors import SettingsError
 from receiver.settings import Settings
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from receiver.app import Web
 
 BACKLOG = 2048
-GARBAGE = 20_000
-"""How many more objects than before there may be until the collector looks for cycles among the young ones."""
 
 
 @contextmanager
@@ -153,11 +151,7 @@ def _serve(settings: Settings, bound: socket.socket) -> int:
         counts.say_alone(alone)
     server = uvicorn.Server(serving(built))
     servers.append(server)
-    # What is there now stays: the collector need not look at it again. And it need not look so often, since little of what a
-    # request makes is in cycles.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GARBAGE)
+    spare_what_is_there()
     try:
         server.run(sockets=[bound])
     finally:

@@ -79,7 +79,17 @@ class Attempt:
             error.__cause__ = raised
         finally:
             self.process.leases.drop(self.held)
-        return self.end(error)
+            self.let_go()
+        try:
+            return self.end(error)
+        finally:
+            del error  # its traceback knows this frame, and so would keep it
+
+    def let_go(self) -> None:
+        """The handler is over, so its event can do nothing more. They know each other: without this the event and its data would stay
+        until Python looks for such rings.
+        """
+        self.claim.event.effects = self.held.on_cut = None
 
     def call_named(self) -> None:
         """Call the handler; what it logs says whose it is."""

@@ -68,6 +68,8 @@ class Batch(Attempt):
             return super().go()
         finally:
             self.process.leases.drop(*held)
+            for each in self.others:
+                each.let_go()
 
     def call(self) -> None:
         """Call the handler with the events that are to be had, in the order in which they were accepted."""

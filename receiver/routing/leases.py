@@ -162,9 +162,9 @@ class Leases:
             held.lost = how
             first = held.thread not in self.stuck
             self.stuck.setdefault(held.thread, time.monotonic())
-        if held.on_cut:
+        if on_cut := held.on_cut:
             try:
-                held.on_cut(held, error)
+                on_cut(held, error)
             except Exception:  # the leases of all others must be kept
                 log.exception("run.not_ended", job=held.claim.id, run=held.claim.run)
         if not first:  # a thread that holds many is told once
