@@ -58,7 +58,9 @@ def in_memory(marked: str) -> int:
     [("done", "done"), ("error", "dead"), ("base", "dead"), ("skip", "skipped"), ("later", "due")],
 )
 @pytest.mark.parametrize("batch", [False, True])
-def test_an_event_is_gone_when_its_run_is_over(house: MakeHouse, said: Any, state: str, *, batch: bool) -> None:
+def test_an_event_is_gone_when_its_run_is_over(
+    house: MakeHouse, said: Any, state: str, *, batch: bool
+) -> None:
     """However it ended, and without waiting for the collector."""
 
     @on("crm.*.updated", retries=0)
