@@ -27,6 +27,8 @@ os.register_at_fork(after_in_child=_chance.seed)  # a child must not make its pa
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _LETTERS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
 
+TEXTS = ("organisation", "record_id", "native", "cause", "delivery", "connection", "verified_by")
+"""Fields of an event that may be empty."""
 MINUTE = 60.0
 BYTES_ONLY = "sha256:60:"
 """How an identity begins that is of bytes only, where facts of its source have better ones: a minute later the same bytes may tell another."""
@@ -80,9 +82,9 @@ class Effects(Protocol):
     def fail(self, error: Exception) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delivery:
-    """One HTTP request as it came. Header names are lower case; query and body are the raw bytes."""
+    """One HTTP request as it came, and nobody changes it. Header names are lower case; query and body are the raw bytes."""
 
     id: str
     source: str
@@ -122,7 +124,7 @@ class Delivery:
 
     def remember(self, document: object) -> None:
         """Keep what a source read in the body, where any reader of JSON reads just that: who keeps the delivery need not read again."""
-        object.__setattr__(self, "_read", document)
+        self._read = document
 
     def says(self, data: object) -> bool:
         """Whether these data are surely all that the body says."""
@@ -233,8 +235,7 @@ class Event:
     @property
     def resource(self) -> str:
         """The middle of the type: the module or thing, as Zoho spells it."""
-        parts = self.type.split(".")
-        return ".".join(parts[1:-1]) if len(parts) > 2 else parts[-1]
+        return _resource(self.type.split("."))
 
     @property
     def verb(self) -> str:
@@ -253,7 +254,7 @@ class Event:
 
     def record_key(self) -> str:
         """What it is about, the key of the index by record and of `order="record"`; empty where it is about no record."""
-        return f"{self.product}.{self.resource}:{self.record_id}" if self.record_id else ""
+        return f"{_kind(self.type)}:{self.record_id}" if self.record_id else ""
 
     def dedupe_key(self) -> str:
         """The mark that a redelivery of the same fact finds: the identity the source found in it, hashed to one length."""
@@ -271,23 +272,19 @@ class Event:
 
     def meta(self) -> dict[str, Any]:
         """What it is, as the ledger keeps it; empty fields are left out."""
-        kept = {
-            "type": self.type,
-            "source": self.source,
-            "received": self.received,
-            "organisation": self.organisation,
-            "record_id": self.record_id,
-            "occurred": self.occurred,
-            "native": self.native,
-            "changed": None if self.changed is None else sorted(self.changed),
-            "origin": "" if self.origin == "live" else self.origin,
-            "cause": self.cause,
-            "delivery": self.delivery,
-            "connection": self.connection,
-            "verified_by": self.verified_by,
-            "depth": self.depth or None,
-        }
-        return {key: value for key, value in kept.items() if value or (value != "" and value is not None)}
+        kept: dict[str, Any] = {"type": self.type, "source": self.source, "received": self.received}
+        for name in TEXTS:
+            if text := getattr(self, name):
+                kept[name] = text
+        if self.occurred is not None:
+            kept["occurred"] = self.occurred
+        if self.changed is not None:
+            kept["changed"] = sorted(self.changed)
+        if self.origin != "live":
+            kept["origin"] = self.origin
+        if self.depth:
+            kept["depth"] = self.depth
+        return kept
 
     def pack(self) -> tuple[bytes, bytes]:
         """(what it is, what it says) as the ledger keeps them."""
@@ -318,3 +315,14 @@ class Event:
         except TypeError:
             known = {name: value for name, value in fields.items() if name in cls.__dataclass_fields__}
             return cls(**{"type": "", "source": ""} | known | own)
+
+
+@lru_cache(1024)
+def _kind(event_type: str) -> str:
+    """Product and resource of a type: what its verb happened to."""
+    parts = event_type.split(".")
+    return f"{parts[0]}.{_resource(parts)}"
+
+
+def _resource(parts: Sequence[str]) -> str:
+    return ".".join(parts[1:-1]) if len(parts) > 2 else parts[-1]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from receiver import logs
 from receiver.errors import DeliveryError, Malformed
@@ -25,8 +24,7 @@ class MethodNotAllowed(DeliveryError):
     code = "method_not_allowed"
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """An authenticated delivery: the record to keep, accepted or quarantined, how it proved itself, and how many elements were bad."""
 
     record: Record

@@ -69,9 +69,12 @@ def part(kept: bytes) -> tuple[dict[str, Any], bytes | None]:
 def short(record: Record) -> dict[str, Any]:
     """What `Record.meta` says, in the words of a delivery's line: a million of them are kept."""
     delivery = record.delivery
+    headers: list[int | str] = []
+    for name, value in delivery.headers:
+        headers += _PLACE_OF.get(name, name), value
     line: dict[str, Any] = {
         "source": delivery.source,
-        "headers": [part for name, value in delivery.headers for part in (_PLACE_OF.get(name, name), value)],
+        "headers": headers,
         "received": delivery.received,
         "size": len(delivery.body),
         "events": [event.id for event in record.events],
@@ -153,13 +156,11 @@ def within(
 ) -> dict[str, Any]:
     """What a delivery's line says of the event that it tells: all but what it says of the delivery, and where the data are."""
     told = event.meta()
-    said = {"delivery": delivery_id, **{name: line.get(name, "") for name in OF_DELIVERY}}
-    for name, value in said.items():
-        own = getattr(event, name)
-        if own == value:
+    for name, said in (("delivery", delivery_id), *((name, line.get(name, "")) for name in OF_DELIVERY)):
+        if told.get(name, "") == said:
             told.pop(name, None)
         else:
-            told[name] = own
+            told[name] = getattr(event, name)
     told["at"] = where
     return told
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import orjson
 
@@ -45,9 +45,11 @@ def split_job(job: str) -> tuple[str, str]:
     return event, handler
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
-    """One run that is ours until its lease ends: `run` is the fence, `tries` what policy counts; `at` (ms) is when it was taken."""
+    """One run that is ours until its lease ends, and nobody changes it: `run` is the fence, `tries` what policy counts; `at` (ms) is
+    when it was taken.
+    """
 
     kind: Kind
     id: str
@@ -148,8 +150,7 @@ def gather(redis: Redis, lead: Claim, lease: float, most: int) -> list[Claim]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(NamedTuple):
     """A job to open: for a handler that wants the event; dead at birth where its filter raised, skipped where it is an echo. None is
     opened where the event was filtered, which is counted.
     """
@@ -236,8 +237,7 @@ def route(
     return route_many(redis, told, lease=lease, again=again, claim_first=claim_first, slips=slips)[0]
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
+class Ending(NamedTuple):
     """What a run came to. State due comes after `wait` (ms) from when it is written, or at the time `at` (ms) where one was named;
     `parked` names what a held one waits for.
     """

@@ -10,7 +10,7 @@ do. A write excuses one event, and causes one of each source: what comes after i
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -165,7 +165,7 @@ def _or_skipped(
         if write.handler not in names(opening.handler) or not is_echo(event, write.values):
             continue
         if runs.take_write(redis, record, write.id, event.id):
-            return replace(opening, state="skipped", reason=f"echo of job {write.job}", policy="")
+            return opening._replace(state="skipped", reason=f"echo of job {write.job}", policy="")
     return opening
 
 

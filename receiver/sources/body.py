@@ -22,9 +22,9 @@ Fields = dict[str, str | list[str]]
 
 def kind(delivery: Delivery) -> Kind:
     """What the body is. Commerce sends JSON under a form's Content-Type, so `{` and `[` win over it."""
-    first = delivery.body[:1]
-    if first not in (b"{", b"["):
-        first = delivery.body.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
+    if delivery.body.startswith((b"{", b"[")):
+        return "json"
+    first = delivery.body.removeprefix(codecs.BOM_UTF8).lstrip()[:1]
     if not first:
         return "empty"
     if first in b"{[":

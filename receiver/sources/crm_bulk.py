@@ -71,7 +71,7 @@ class CrmBulk(Product):
 
     def verify(self, delivery: Delivery, way: Way, keys: Keys) -> Verified:
         """The URL is one that we made."""
-        return replace(static_secret.verify(delivery, self.settled(way), keys), by="token")
+        return static_secret.verify(delivery, self.settled(way), keys)._replace(by="token")
 
     def sign(self, delivery: Delivery, way: Way, secret: str) -> Delivery:
         """The URL with the secret."""

@@ -163,9 +163,9 @@ def _named(product: Finance, word: str) -> str:
 
 def signed_texts(delivery: Delivery) -> tuple[bytes, ...]:
     """What Zoho may have signed: one text, or two for a form, as it does not say if `+` is a blank."""
-    query = _signed_query(delivery.query)
+    query, joined = _signed_query(delivery.query)
     if body.kind(delivery) != "form":
-        return (_joined(query) + delivery.body,)
+        return (joined + delivery.body,)
     for name in body.fields(delivery.body):
         if not _FIELD.fullmatch(name):
             raise Malformed("a form field with a name that no field of Zoho has")
@@ -174,14 +174,14 @@ def signed_texts(delivery: Delivery) -> tuple[bytes, ...]:
 
 
 @lru_cache(256)
-def _signed_query(query: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """The pairs of a query that a signature covers. Remembered, as the URL is."""
+def _signed_query(query: bytes) -> tuple[tuple[tuple[bytes, bytes], ...], bytes]:
+    """The pairs of a query that a signature covers, and those joined. Remembered, as the URL is."""
     pairs = tuple(body.pairs(query))
     if [name for name, _ in pairs] not in ([], [b"event"]):
         raise Malformed(
             "the URL carries more than one ?event=..., which a signature of this kind cannot protect"
         )
-    return pairs
+    return pairs, _joined(pairs)
 
 
 def _joined(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
