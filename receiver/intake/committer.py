@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 log = logs.get("committer")
 MOST, LARGEST = 128, 4 * 2**20
+FEW = 16
+"""So many are written together in any case."""
+QUICK, EACH = 0.005, 0.0001
+"""A write is quick that takes no longer than so many seconds, and so many more for each record. Where it is not, its fsync is slow, and
+counts for more than what can be done meanwhile.
+"""
 WAITING = 10_000
 """How many records may wait for a write: what comes beyond it goes to the spool rather than let the process grow without bound."""
 QUIET = 1.0
@@ -39,6 +45,7 @@ class Committer:
         self._waiting: deque[Waiting] = deque()
         self._writer: asyncio.Task[None] | None = None
         self._failed = 0.0
+        self._at_a_time = MOST
 
     async def commit(self, record: Record) -> Answer | None:
         """Keep a record. What became of it in the ledger; None where it is in the spool. Raises LedgerUnavailable where neither took it."""
@@ -78,14 +85,25 @@ class Committer:
     async def _write(self) -> None:
         try:
             while self._waiting:
-                await self._write_batch(self._batch())
+                began = time.monotonic()
+                batch = self._batch()
+                await self._write_batch(batch)
+                self._at_a_time = self._half(len(batch), time.monotonic() - began)
         finally:
             self._writer = None
+
+    def _half(self, answered: int, took: float) -> int:
+        """How many to write next: while Redis is quick, half of what is under way, answered just now or waiting. So Redis has one half
+        while this process is at work for the other; with a larger part Redis would be waited for, and then wait itself.
+        """
+        if took > QUICK + EACH * answered:
+            return MOST
+        return min(MOST, max(FEW, (answered + len(self._waiting) + 1) // 2))
 
     def _batch(self) -> list[Waiting]:
         batch = [self._waiting.popleft()]
         size = len(batch[0][0].raw)
-        while self._waiting and len(batch) < MOST:
+        while self._waiting and len(batch) < self._at_a_time:
             size += len(self._waiting[0][0].raw)
             if size > LARGEST:
                 break

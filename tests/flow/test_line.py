@@ -1,4 +1,4 @@
-"""The door's own connection to Redis: as redis-py would connect, and no answer is ever taken for another call's."""
+"""The door's own connection to Redis: as redis-py would connect, and no answer is ever taken for another call's; and how many go together."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ import pytest
 import redis.exceptions
 
 from receiver.event import Delivery, Event, new_id
+from receiver.intake import committer
+from receiver.intake.committer import Committer
+from receiver.intake.spool import Spool
 from receiver.ledger.accept import Answer, Record
 from receiver.ledger.connect import connect_door
 from receiver.ledger.embedded import Embedded
@@ -130,3 +133,34 @@ def test_a_refusal_is_an_answer_and_costs_no_connection(settings: MakeSettings, 
 
     with own.client() as client:
         asyncio.run(said(client))
+
+
+class Told(Line):
+    """A line that remembers how many came together."""
+
+    async def accept(self, batch: list[Packed]) -> list[Answer]:
+        self.sizes = [*getattr(self, "sizes", []), len(batch)]
+        return await super().accept(batch)
+
+
+@pytest.mark.parametrize(("quick", "sizes"), [(60, [64, *[32] * 18]), (-60, [64] * 10)])
+def test_while_redis_is_quick_half_of_what_is_under_way_is_written_at_a_time(
+    settings: MakeSettings, own: Embedded, monkeypatch: pytest.MonkeyPatch, quick: float, sizes: list[int]
+) -> None:
+    """Of 64 senders that ask on as soon as they are answered; where Redis is slow all go together, for then its fsync counts."""
+    monkeypatch.setattr(committer, "QUICK", quick)
+
+    async def sends(ours: Committer) -> None:
+        for _ in range(10):
+            answer = await ours.commit(packed().record)
+            assert answer is not None and answer.new
+
+    async def said() -> Told:
+        known = settings("", redis={"url": own.url})
+        told = Told(connect_door(known), Witness.of(known), again=30, cap=10, deadline=10)
+        ours = Committer(told, Spool.of(known))
+        await asyncio.gather(*(sends(ours) for _ in range(64)))
+        await ours.close()
+        return told
+
+    assert asyncio.run(said()).sizes == sizes
