@@ -22,7 +22,7 @@ from receiver.ledger.line import Line, Packed
 from receiver.ledger.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from tests.conftest import MakeSettings
 
@@ -138,14 +138,20 @@ def test_a_refusal_is_an_answer_and_costs_no_connection(settings: MakeSettings, 
 class Told(Line):
     """A line that remembers how many came together."""
 
-    async def accept(self, batch: list[Packed]) -> list[Answer]:
-        self.sizes = [*getattr(self, "sizes", []), len(batch)]
+    sizes: tuple[int, ...] = ()
+
+    async def accept(self, batch: Sequence[Packed]) -> list[Answer]:
+        self.sizes += (len(batch),)
         return await super().accept(batch)
 
 
-@pytest.mark.parametrize(("quick", "sizes"), [(60, [64, *[32] * 18]), (-60, [64] * 10)])
+@pytest.mark.parametrize(("quick", "sizes"), [(60, (64, *[32] * 18)), (-60, (64,) * 10)])
 def test_while_redis_is_quick_half_of_what_is_under_way_is_written_at_a_time(
-    settings: MakeSettings, own: Embedded, monkeypatch: pytest.MonkeyPatch, quick: float, sizes: list[int]
+    settings: MakeSettings,
+    own: Embedded,
+    monkeypatch: pytest.MonkeyPatch,
+    quick: float,
+    sizes: tuple[int, ...],
 ) -> None:
     """Of 64 senders that ask on as soon as they are answered; where Redis is slow all go together, for then its fsync counts."""
     monkeypatch.setattr(committer, "QUICK", quick)
@@ -153,7 +159,8 @@ def test_while_redis_is_quick_half_of_what_is_under_way_is_written_at_a_time(
     async def sends(ours: Committer) -> None:
         for _ in range(10):
             answer = await ours.commit(packed().record)
-            assert answer is not None and answer.new
+            assert answer
+            assert answer.new
 
     async def said() -> Told:
         known = settings("", redis={"url": own.url})
