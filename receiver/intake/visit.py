@@ -135,6 +135,8 @@ class Visit:
         protocol = self._protocol
         protocol.house.let_go(self)
         self.response_started = self.response_complete = True
+        if protocol.transport.is_closing():  # it is told soon that its connection is lost
+            return
         if protocol.flow.write_paused:  # who asks on and reads no answer would fill our memory
             protocol.transport.abort()
             return

@@ -70,7 +70,10 @@ def answers(to: tuple[str, int], raw: bytes, count: int) -> list[bytes]:
         client.sendall(raw)
         said = b""
         while said.count(b"HTTP/1.1 ") < count or not said.endswith((b"}", b"\r\n\r\n")):
-            chunk = client.recv(65_536)
+            try:
+                chunk = client.recv(65_536)
+            except ConnectionResetError:  # it is cut, with something sent that nobody reads
+                break
             if not chunk:
                 break
             said += chunk
@@ -84,12 +87,13 @@ def test_answers_come_in_the_order_of_the_requests(to, redis) -> None:
     assert read.totals(redis)["accepted"] == 3
 
 
-def test_a_long_row_is_answered_and_an_endless_one_is_cut(to) -> None:
+def test_a_long_row_is_answered_and_an_endless_one_is_cut(to, caplog) -> None:
     """Sixty requests at once get sixty answers in their order; a client that sends thousands is not worth that much memory."""
     refused = b"GET /in/x HTTP/1.1\r\nHost: x\r\n\r\n"
     assert answers(to, delivery(1) + refused * 59 + delivery(2), 61) == [b"200"] + [b"404"] * 59 + [b"200"]
     assert answers(to, refused * 60 + PAGE, 61) == [b"404"] * 60 + [b"200"]
     assert len(answers(to, delivery(3) + refused * 3000, 3001)) < 100
+    assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
 
 
 def test_who_asks_on_and_reads_no_answer_is_cut(to) -> None:
