@@ -58,10 +58,11 @@ def unless_full() -> Iterator[None]:
 
 
 def memory(client: Redis) -> Memory:
-    """How much room Redis has."""
+    """How much room Redis has. As it counts itself: what a rewrite of its append-only file, or a replica, keeps for a while is no data."""
     info = client.info("memory")
-    maxmemory = int(info.get("maxmemory", 0))
-    return Memory(int(info["used_memory"]), maxmemory or int(info.get("total_system_memory", 0)), maxmemory)
+    maxmemory, used = int(info.get("maxmemory", 0)), int(info["used_memory"])
+    used -= int(info.get("mem_not_counted_for_evict", 0))
+    return Memory(used, maxmemory or int(info.get("total_system_memory", 0)), maxmemory)
 
 
 @dataclass(frozen=True, slots=True)

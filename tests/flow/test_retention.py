@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +22,7 @@ from receiver.routing.sweep import hold_lease
 from receiver.settings import RetentionSettings
 from receiver.upkeep import retention
 from receiver.upkeep.retention import Retention
+from tests.flow.kit import until
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -262,6 +265,25 @@ def test_over_size_what_became_no_event_goes_before_finished_work(redis: Redis, 
     assert condition.memory(redis).used <= size
     assert 50 <= redis.zcard(keys.deliveries("quarantined")) <= 200
     assert redis.zcard(keys.events()) == 200
+
+
+def test_what_a_rewrite_of_the_file_keeps_meanwhile_makes_nothing_go(redis: Redis, monkeypatch) -> None:
+    """While Redis writes its append-only file anew it holds all writes twice: that is no data, and passes."""
+    monkeypatch.setattr(retention, "YOUNGEST", -1000)
+    before = condition.memory(redis).used
+    pid = redis.info("server")["process_id"]
+    until(lambda: not redis.info("persistence")["aof_rewrite_in_progress"])
+    redis.bgrewriteaof()
+    writers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    for writer in writers:
+        os.kill(int(writer), signal.SIGSTOP)
+    try:
+        refused(redis, 200, 50_000)
+        assert redis.info("memory")["used_memory"] > before + 18 * 2**20
+        assert Retention(redis, RetentionSettings(days=1, size=before + 15 * 2**20)).trim() == 0
+    finally:
+        for writer in writers:
+            os.kill(int(writer), signal.SIGKILL)
 
 
 def test_what_became_no_event_stays_while_it_is_young(redis: Redis) -> None:
