@@ -1,4 +1,5 @@
-"""Group commit: deliveries that arrive while a write is under way share the next one, and with it one fsync.
+"""Group commit: deliveries that arrive while a write is under way share the next one, or where Redis is quick the next two, and with each
+one fsync.
 
 What Redis does not take goes to the spool, and so does everything behind it.
 """

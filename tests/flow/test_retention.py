@@ -25,6 +25,8 @@ from receiver.upkeep.retention import Retention
 from tests.flow.kit import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from redis import Redis
 
     from tests.flow.conftest import MakeHouse
@@ -35,6 +37,16 @@ NOW = RetentionSettings(days=-0.001, size=10**12)
 DEAD = Opening("rooms.broken", state="dead", reason="no")
 BY = {"age": NOW, "size": RetentionSettings(days=1, size=1000)}
 """Settings by which everything finished goes: for its age, or for want of room."""
+
+
+@pytest.fixture(autouse=True)
+def no_rewrite(redis: Redis) -> Iterator[None]:
+    """Redis does not write its append-only file anew of its own accord: that takes ten megabytes at a time, some of which it does not count."""
+    (had,) = redis.config_get("auto-aof-rewrite-percentage").values()
+    redis.config_set("auto-aof-rewrite-percentage", 0)
+    until(lambda: not redis.info("persistence")["aof_rewrite_in_progress"])
+    yield
+    redis.config_set("auto-aof-rewrite-percentage", had)
 
 
 def told(at: int | None = None, **fields: str) -> Event:
@@ -272,7 +284,6 @@ def test_what_a_rewrite_of_the_file_keeps_meanwhile_makes_nothing_go(redis: Redi
     monkeypatch.setattr(retention, "YOUNGEST", -1000)
     before = condition.memory(redis).used
     pid = redis.info("server")["process_id"]
-    until(lambda: not redis.info("persistence")["aof_rewrite_in_progress"])
     redis.bgrewriteaof()
     writers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     for writer in writers:
