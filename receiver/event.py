@@ -27,8 +27,8 @@ os.register_at_fork(after_in_child=_chance.seed)  # a child must not make its pa
 _PAIRS = [first + second for first in ALPHABET for second in ALPHABET]
 _LETTERS = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", ALPHABET.encode())
 
-TEXTS = ("organisation", "record_id", "native", "cause", "delivery", "connection", "verified_by")
-"""Fields of an event that may be empty."""
+MAY_BE_EMPTY = ("organisation", "record_id", "native", "cause", "delivery", "connection", "verified_by")
+"""Texts of an event that are not kept where they are empty."""
 MINUTE = 60.0
 BYTES_ONLY = "sha256:60:"
 """How an identity begins that is of bytes only, where facts of its source have better ones: a minute later the same bytes may tell another."""
@@ -273,7 +273,7 @@ class Event:
     def meta(self) -> dict[str, Any]:
         """What it is, as the ledger keeps it; empty fields are left out."""
         kept: dict[str, Any] = {"type": self.type, "source": self.source, "received": self.received}
-        for name in TEXTS:
+        for name in MAY_BE_EMPTY:
             if text := getattr(self, name):
                 kept[name] = text
         if self.occurred is not None:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
 
 log = logs.get("worker")
 BEAT = 5.0
+SELDOM = 3_000
+"""New objects until the collector looks for rings. Ours leave none, but handlers may, and an event that hangs on one may be large."""
 LOST_THREADS = 0.5
 LOST_AFTER = 1.0
 """Seconds that a thread has to come back after its run was ended, before it counts as lost."""
@@ -260,7 +262,7 @@ def main(settings: Settings, *, burst: bool = False, queues: Sequence[str] = ())
     for sentence in unknown_connections(process.plugins.handlers.values(), settings.connections):
         log.warning("handler.unknown_connection", hint=sentence)
     process.catalogue.publish(born=True)
-    spare_what_is_there()
+    spare_what_is_there(SELDOM)
     # RQ gives its connection the name and the time-outs of a worker; the threads have one of their own.
     with logs.in_background():
         return Worker(process, queues_for(process, queues), connect(settings)).run(burst=burst)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from receiver.app import Web
 
 BACKLOG = 2048
+SELDOM = 20_000
+"""New objects until the collector looks for rings: little of what a request makes is in one."""
 
 
 @contextmanager
@@ -151,7 +153,7 @@ def _serve(settings: Settings, bound: socket.socket) -> int:
         counts.say_alone(alone)
     server = uvicorn.Server(serving(built))
     servers.append(server)
-    spare_what_is_there()
+    spare_what_is_there(SELDOM)
     try:
         server.run(sockets=[bound])
     finally:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STARTED = """
 import gc, sys
 from receiver import collector
-collector.spare_what_is_there()
+collector.spare_what_is_there(4321)
 print(gc.get_freeze_count() > 1000, gc.get_threshold()[0])
 """
 
@@ -81,4 +81,4 @@ def test_an_event_is_gone_when_its_run_is_over(
 def test_what_is_loaded_is_not_looked_through_again() -> None:
     """Python's collector leaves alone what was there at the start."""
     told = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, check=True)
-    assert told.stdout.split() == ["True", "20000"]
+    assert told.stdout.split() == ["True", "4321"]
